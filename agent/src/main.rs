@@ -1,0 +1,3 @@
+//! The `signet-agent` program.
+
+fn main() {}

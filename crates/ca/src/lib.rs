@@ -1,0 +1,1 @@
+//! Signs what is already approved: X.509- and JWT-SVIDs, authority slots.

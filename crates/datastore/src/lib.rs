@@ -1,0 +1,1 @@
+//! The store port with its redb, memory and sled adapters.

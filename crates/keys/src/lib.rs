@@ -1,0 +1,1 @@
+//! Key manager and key ports with the memory and disk adapters.

@@ -1,0 +1,1 @@
+//! Ports of node attestation and the attestors themselves, both halves.

@@ -1,0 +1,1 @@
+//! The code generated from proto/: nothing else.

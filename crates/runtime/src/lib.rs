@@ -1,0 +1,1 @@
+//! Clock, tasks, stop signal, backoff, readiness and Unix signals.

@@ -1,0 +1,1 @@
+//! Logs, metrics, health listener and the audit sink.

@@ -1,0 +1,1 @@
+//! SPIFFE verifiers, certificate resolver, bounded acceptor and connector.

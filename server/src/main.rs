@@ -1,0 +1,3 @@
+//! The `signet-server` program.
+
+fn main() {}

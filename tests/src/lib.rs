@@ -1,0 +1,1 @@
+//! Scenarios over server and agents, in process and as processes.
