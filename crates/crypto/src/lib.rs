@@ -1,1 +1,28 @@
 //! The one place that names ring and aws-lc-rs: hash, sign, verify, keys, JOSE, secrets.
+//!
+//! ring does the work. The feature `aws-lc` (on by default) adds what ring lacks: making RSA keys
+//! and verifying with P-521. Without it those two are refused with an error that says which build
+//! can do them. Nothing here knows SPIFFE.
+
+mod algorithm;
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
+mod der;
+mod hash;
+pub mod jose;
+mod key_type;
+pub mod pem;
+mod private_key;
+mod public_key;
+mod random;
+mod secret;
+
+pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
+pub use hash::{hex, sha1, sha256};
+pub use key_type::{KeyType, UnknownKeyType};
+pub use private_key::{PrivateKey, SignError};
+pub use public_key::{Curve, KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};
+#[cfg(feature = "testing")]
+pub use random::SeededRandom;
+pub use random::{Random, SystemRandom};
+pub use secret::{SecretBytes, SecretString};
