@@ -36,7 +36,9 @@ impl Signer for LocalSigner {
         algorithm: SignatureAlgorithm,
         message: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        self.0.sign(algorithm, message).map_err(|source| KeyError::Sign { source })
+        self.0
+            .sign(algorithm, message)
+            .map_err(|source| KeyError::Sign { source })
     }
 
     fn local(&self) -> Option<&PrivateKey> {
@@ -56,5 +58,9 @@ pub(crate) async fn generate(id: &str, key_type: KeyType) -> Result<Arc<LocalSig
         }
     };
     made.map(|key| Arc::new(LocalSigner::new(key)))
-        .map_err(|source| KeyError::Generate { id: id.to_owned(), key_type, source })
+        .map_err(|source| KeyError::Generate {
+            id: id.to_owned(),
+            key_type,
+            source,
+        })
 }

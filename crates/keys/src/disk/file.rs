@@ -138,7 +138,10 @@ pub(super) fn make_directory(path: &Path) -> Result<(), DiskError> {
         .recursive(true)
         .mode(DIRECTORY_MODE)
         .create(path)
-        .map_err(|source| DiskError::MakeDirectory { path: path.to_owned(), source })
+        .map_err(|source| DiskError::MakeDirectory {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Proves that the key file could be replaced, by making and removing its temporary file.
@@ -146,12 +149,18 @@ pub(super) fn probe(path: &Path) -> Result<(), DiskError> {
     let temporary = temporary(path);
     create(&temporary)
         .and_then(|_| fs::remove_file(&temporary))
-        .map_err(|source| DiskError::Unwritable { path: directory(path).to_owned(), source })
+        .map_err(|source| DiskError::Unwritable {
+            path: directory(path).to_owned(),
+            source,
+        })
 }
 
 /// Reads the key file; a missing one is an empty one.
 pub(super) fn read(path: &Path) -> Result<Loaded, DiskError> {
-    let read_error = |source| DiskError::Read { path: path.to_owned(), source };
+    let read_error = |source| DiskError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
@@ -159,27 +168,38 @@ pub(super) fn read(path: &Path) -> Result<Loaded, DiskError> {
     };
     let metadata = file.metadata().map_err(read_error)?;
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(DiskError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
+        return Err(DiskError::TooLarge {
+            path: path.to_owned(),
+            bytes: metadata.len(),
+        });
     }
     let warnings = check_mode(path, metadata.permissions().mode() & 0o7777)?;
     // The exact capacity up front: a growing vector would leave copies of keys behind.
     let mut text = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
     file.read_to_end(&mut text).map_err(read_error)?;
     let keys = parse(path, &SecretBytes::from(text))?;
-    Ok(Loaded { keys, warnings: warnings.into_iter().collect() })
+    Ok(Loaded {
+        keys,
+        warnings: warnings.into_iter().collect(),
+    })
 }
 
 /// Replaces the key file with one that holds `keys`: after a crash there is the old or the new file.
 pub(super) fn write(path: &Path, keys: &Keys) -> Result<(), DiskError> {
     let text = encode(keys);
-    replace(path, text.expose())
-        .map_err(|source| DiskError::Write { path: path.to_owned(), source })
+    replace(path, text.expose()).map_err(|source| DiskError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Group access is only warned of: Kubernetes gives it to every file of a volume with `fsGroup`.
 fn check_mode(path: &Path, mode: u32) -> Result<Option<String>, DiskError> {
     if mode & 0o007 != 0 {
-        return Err(DiskError::OpenToAll { path: path.to_owned(), mode });
+        return Err(DiskError::OpenToAll {
+            path: path.to_owned(),
+            mode,
+        });
     }
     Ok((mode & 0o070 != 0).then(|| {
         format!(
@@ -203,7 +223,11 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 fn parse(path: &Path, text: &SecretBytes) -> Result<Keys, DiskError> {
     let form: Form<'_> = serde_json::from_slice(text.expose()).map_err(|error| {
         // Its text may quote the file: only the position is passed on.
-        DiskError::Damaged { path: path.to_owned(), line: error.line(), column: error.column() }
+        DiskError::Damaged {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+        }
     })?;
     form.keys
         .into_iter()
@@ -211,10 +235,16 @@ fn parse(path: &Path, text: &SecretBytes) -> Result<Keys, DiskError> {
             let der = STANDARD
                 .decode(encoded.as_bytes())
                 .map(SecretBytes::from)
-                .map_err(|_| DiskError::NotBase64 { path: path.to_owned(), id: id.clone() })?;
-            let key = PrivateKey::from_pkcs8_der(der.expose()).map_err(|source| {
-                DiskError::BadKey { path: path.to_owned(), id: id.clone(), source }
-            })?;
+                .map_err(|_| DiskError::NotBase64 {
+                    path: path.to_owned(),
+                    id: id.clone(),
+                })?;
+            let key =
+                PrivateKey::from_pkcs8_der(der.expose()).map_err(|source| DiskError::BadKey {
+                    path: path.to_owned(),
+                    id: id.clone(),
+                    source,
+                })?;
             Ok((id, Arc::new(LocalSigner::new(key))))
         })
         .collect()
@@ -237,7 +267,10 @@ impl Serialize for Pkcs8<'_> {
 /// SPIRE's form: tab-indented, ids in order, no newline at the end.
 fn encode(keys: &Keys) -> SecretBytes {
     let form = Encoded {
-        keys: keys.iter().map(|(id, signer)| (id.as_str(), Pkcs8(signer.private_key()))).collect(),
+        keys: keys
+            .iter()
+            .map(|(id, signer)| (id.as_str(), Pkcs8(signer.private_key())))
+            .collect(),
     };
     let mut text = Vec::with_capacity(encoded_length(keys));
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
@@ -249,7 +282,10 @@ fn encode(keys: &Keys) -> SecretBytes {
 /// An upper bound, so that the vector does not grow and leave copies of keys behind.
 fn encoded_length(keys: &Keys) -> usize {
     let one = |id: &str, key: &PrivateKey| 6 * id.len() + 2 * key.pkcs8_der().expose().len() + 32;
-    64 + keys.iter().map(|(id, signer)| one(id, signer.private_key())).sum::<usize>()
+    64 + keys
+        .iter()
+        .map(|(id, signer)| one(id, signer.private_key()))
+        .sum::<usize>()
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -274,7 +310,11 @@ fn create(temporary: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(temporary)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(temporary)
 }
 
 fn temporary(path: &Path) -> PathBuf {

@@ -41,7 +41,11 @@ impl DiskKeys {
         let path = path.into();
         file::probe(&path)?;
         let loaded = file::read(&path)?;
-        Ok(Self { path, keys: Mutex::new(loaded.keys), warnings: loaded.warnings })
+        Ok(Self {
+            path,
+            keys: Mutex::new(loaded.keys),
+            warnings: loaded.warnings,
+        })
     }
 
     /// Opens `keys.json` in `directory`, which is made with mode 0700 if it is not there.
@@ -71,18 +75,26 @@ impl KeyManager for DiskKeys {
         *keys = tokio::task::spawn_blocking(move || file::write(&path, &next).map(|()| next))
             .await
             .map_err(|_| KeyError::Stopped { id: id.to_owned() })?
-            .map_err(|error| KeyError::Keep { id: id.to_owned(), source: Box::new(error) })?;
+            .map_err(|error| KeyError::Keep {
+                id: id.to_owned(),
+                source: Box::new(error),
+            })?;
         Ok(signer)
     }
 
     async fn get(&self, id: &str) -> Result<Option<Arc<dyn Signer>>, KeyError> {
         let keys = self.keys.lock().await;
-        Ok(keys.get(id).map(|signer| Arc::clone(signer) as Arc<dyn Signer>))
+        Ok(keys
+            .get(id)
+            .map(|signer| Arc::clone(signer) as Arc<dyn Signer>))
     }
 
     async fn list(&self) -> Result<Vec<(String, PublicKey)>, KeyError> {
         let keys = self.keys.lock().await;
-        Ok(keys.iter().map(|(id, signer)| (id.clone(), signer.public_key().clone())).collect())
+        Ok(keys
+            .iter()
+            .map(|(id, signer)| (id.clone(), signer.public_key().clone()))
+            .collect())
     }
 }
 

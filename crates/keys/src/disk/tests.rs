@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use signet_crypto::{KeyType, SignatureAlgorithm};
 
 use super::{DiskError, DiskKeys};
+use crate::KeyManager;
 use crate::testing::contract;
-use crate::{KeyManager, Signer};
 
 fn path(directory: &tempfile::TempDir) -> PathBuf {
     directory.path().join("keys.json")
@@ -39,7 +39,9 @@ async fn keys_are_found_again_after_reopening() {
     let before = {
         let keys = DiskKeys::open(path(&directory)).unwrap();
         keys.generate("x509-CA-A", KeyType::EcP256).await.unwrap();
-        keys.generate("JWT-Signer-A", KeyType::EcP384).await.unwrap();
+        keys.generate("JWT-Signer-A", KeyType::EcP384)
+            .await
+            .unwrap();
         keys.list().await.unwrap()
     };
     let keys = DiskKeys::open(path(&directory)).unwrap();
@@ -47,7 +49,10 @@ async fn keys_are_found_again_after_reopening() {
     let signer = keys.get("x509-CA-A").await.unwrap().unwrap();
     let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
     let signature = signer.sign(algorithm, b"message").await.unwrap();
-    before[1].1.verify(algorithm, b"message", &signature).unwrap();
+    before[1]
+        .1
+        .verify(algorithm, b"message", &signature)
+        .unwrap();
 }
 
 #[tokio::test]
@@ -72,7 +77,10 @@ async fn the_file_has_the_form_of_spire_and_is_private() {
 fn a_file_made_by_openssl_on_another_machine_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRGNS9YwHJ+6cwify9BqvSKXpNFuVtfahtpv/k+DGDcqhRANCAATvJxxXmOt4B4Cddut1ljxUy1Ntku7oPRM4b+8vlBO01fjVRctm8FgjeDliffxr4KLMGqNN4fyMthp4H5y8flzO";
-    put(&path(&directory), &format!("{{\"keys\":{{\"agent-svid-A\":\"{key}\"}},\"later\":1}}"));
+    put(
+        &path(&directory),
+        &format!("{{\"keys\":{{\"agent-svid-A\":\"{key}\"}},\"later\":1}}"),
+    );
     DiskKeys::open(path(&directory)).unwrap();
 }
 
@@ -94,7 +102,10 @@ fn a_missing_directory_is_refused_with_its_name() {
 #[test]
 fn a_truncated_file_is_refused_with_the_place_and_without_its_text() {
     let directory = tempfile::tempdir().unwrap();
-    put(&path(&directory), "{\n\t\"keys\": {\n\t\t\"a\": \"MIGHAgEAMBMGByqGSM49");
+    put(
+        &path(&directory),
+        "{\n\t\"keys\": {\n\t\t\"a\": \"MIGHAgEAMBMGByqGSM49",
+    );
     let error = DiskKeys::open(path(&directory)).unwrap_err();
     assert!(matches!(error, DiskError::Damaged { line: 3, .. }));
     let shown = format!("{error} {error:?}");
@@ -105,11 +116,21 @@ fn a_truncated_file_is_refused_with_the_place_and_without_its_text() {
 #[test]
 fn garbage_an_empty_file_and_a_wrong_shape_are_refused() {
     let directory = tempfile::tempdir().unwrap();
-    for text in ["", "not json", "[]", "{}", r#"{"keys":[]}"#, r#"{"keys":{"a":7}}"#, "{\"keys\":{}} x"]
-    {
+    for text in [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        r#"{"keys":[]}"#,
+        r#"{"keys":{"a":7}}"#,
+        "{\"keys\":{}} x",
+    ] {
         put(&path(&directory), text);
         let error = DiskKeys::open(path(&directory)).unwrap_err();
-        assert!(matches!(error, DiskError::Damaged { .. }), "{text}: {error}");
+        assert!(
+            matches!(error, DiskError::Damaged { .. }),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -133,16 +154,29 @@ fn a_file_open_to_all_is_refused_and_one_open_to_its_group_warned_of() {
     assert!(matches!(error, DiskError::OpenToAll { mode: 0o644, .. }));
     assert!(error.to_string().contains("chmod 600"));
     fs::set_permissions(path(&directory), fs::Permissions::from_mode(0o640)).unwrap();
-    assert_eq!(DiskKeys::open(path(&directory)).unwrap().warnings().len(), 1);
+    assert_eq!(
+        DiskKeys::open(path(&directory)).unwrap().warnings().len(),
+        1
+    );
     fs::set_permissions(path(&directory), fs::Permissions::from_mode(0o600)).unwrap();
-    assert!(DiskKeys::open(path(&directory)).unwrap().warnings().is_empty());
+    assert!(
+        DiskKeys::open(path(&directory))
+            .unwrap()
+            .warnings()
+            .is_empty()
+    );
 }
 
 #[test]
 fn a_file_too_large_for_keys_is_refused_unread() {
     let directory = tempfile::tempdir().unwrap();
     put(&path(&directory), "");
-    fs::File::options().write(true).open(path(&directory)).unwrap().set_len(5 << 20).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path(&directory))
+        .unwrap()
+        .set_len(5 << 20)
+        .unwrap();
     let error = DiskKeys::open(path(&directory)).unwrap_err();
     assert!(matches!(error, DiskError::TooLarge { .. }));
 }

@@ -26,12 +26,20 @@ async fn a_generated_key_is_found_and_signs(keys: &impl KeyManager) {
     for key_type in key_types() {
         let made = keys.generate("id", key_type).await.unwrap();
         assert_eq!(made.public_key().key_type(), Some(key_type));
-        let found = keys.get("id").await.unwrap().expect("a generated key is found");
+        let found = keys
+            .get("id")
+            .await
+            .unwrap()
+            .expect("a generated key is found");
         assert_eq!(found.public_key(), made.public_key());
         let algorithm = key_type.default_algorithm();
         let signature = found.sign(algorithm, b"message").await.unwrap();
-        made.public_key().verify(algorithm, b"message", &signature).unwrap();
-        made.public_key().verify(algorithm, b"another", &signature).unwrap_err();
+        made.public_key()
+            .verify(algorithm, b"message", &signature)
+            .unwrap();
+        made.public_key()
+            .verify(algorithm, b"another", &signature)
+            .unwrap_err();
         if let Some(local) = found.local() {
             assert_eq!(local.public_key(), found.public_key());
         }
@@ -51,7 +59,9 @@ async fn a_signer_stays_with_its_key(keys: &impl KeyManager) {
     let old = keys.generate("id", KeyType::EcP256).await.unwrap();
     keys.generate("id", KeyType::EcP256).await.unwrap();
     if let Ok(signature) = old.sign(algorithm, b"message").await {
-        old.public_key().verify(algorithm, b"message", &signature).unwrap();
+        old.public_key()
+            .verify(algorithm, b"message", &signature)
+            .unwrap();
     }
 }
 
@@ -59,20 +69,30 @@ async fn the_list_is_ordered_by_id(keys: &impl KeyManager) {
     for id in ["x509-CA-B", "JWT-Signer-A", "x509-CA-A"] {
         keys.generate(id, KeyType::EcP256).await.unwrap();
     }
-    let ids: Vec<String> = keys.list().await.unwrap().into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<String> = keys
+        .list()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
     assert_eq!(ids, ["JWT-Signer-A", "x509-CA-A", "x509-CA-B"]);
 }
 
 async fn a_key_refuses_an_algorithm_of_another_type(keys: &impl KeyManager) {
     let signer = keys.generate("id", KeyType::EcP256).await.unwrap();
-    signer.sign(SignatureAlgorithm::RsaPkcs1Sha256, b"message").await.unwrap_err();
+    signer
+        .sign(SignatureAlgorithm::RsaPkcs1Sha256, b"message")
+        .await
+        .unwrap_err();
 }
 
-/// RSA keys can be made only where aws-lc is built in.
+/// RSA keys can be made only where aws-lc is built in. RSA-4096 takes seconds to make and differs
+/// from RSA-2048 in nothing a manager sees.
 fn key_types() -> Vec<KeyType> {
     let mut types = vec![KeyType::EcP256, KeyType::EcP384];
     if cfg!(feature = "aws-lc") {
-        types.extend([KeyType::Rsa2048, KeyType::Rsa4096]);
+        types.push(KeyType::Rsa2048);
     }
     types
 }

@@ -29,7 +29,10 @@ impl RemoteKeys {
     }
 
     fn wrap(&self, inner: Arc<dyn Signer>) -> Arc<dyn Signer> {
-        Arc::new(RemoteSigner { inner, cut_off: Arc::clone(&self.cut_off) })
+        Arc::new(RemoteSigner {
+            inner,
+            cut_off: Arc::clone(&self.cut_off),
+        })
     }
 }
 
@@ -77,7 +80,9 @@ impl Signer for RemoteSigner {
 async fn reach(cut_off: &AtomicBool) -> Result<(), KeyError> {
     tokio::task::yield_now().await;
     if cut_off.load(Ordering::SeqCst) {
-        return Err(KeyError::Unreachable { source: "cut off by the test".into() });
+        return Err(KeyError::Unreachable {
+            source: "cut off by the test".into(),
+        });
     }
     Ok(())
 }
@@ -100,7 +105,10 @@ mod tests {
         let keys = RemoteKeys::new();
         let signer = keys.generate("id", KeyType::EcP256).await.unwrap();
         keys.cut_off(true);
-        let error = signer.sign(SignatureAlgorithm::EcdsaP256Sha256, b"m").await.unwrap_err();
+        let error = signer
+            .sign(SignatureAlgorithm::EcdsaP256Sha256, b"m")
+            .await
+            .unwrap_err();
         assert!(error.is_transient());
     }
 }
