@@ -91,13 +91,18 @@ impl AuditLog {
     pub fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         std::fs::create_dir_all(directory).map_err(at(directory))?;
         let inner = Inner::open(directory)?;
-        Ok(Self { inner: Arc::new(Mutex::new(inner)), clock })
+        Ok(Self {
+            inner: Arc::new(Mutex::new(inner)),
+            clock,
+        })
     }
 
     /// Writes one record. When this returns, `kill -9` cannot lose it, save while the disk refuses.
     pub fn record<T: Serialize>(&self, event: &T) -> Result<(), AuditError> {
         let time = OffsetDateTime::from(self.clock.now());
-        let time = time.format(&Rfc3339).expect("the wall clock shows a year that RFC 3339 has");
+        let time = time
+            .format(&Rfc3339)
+            .expect("the wall clock shows a year that RFC 3339 has");
         self.with(|inner| inner.record(&time, event))
     }
 
@@ -175,7 +180,12 @@ impl Inner {
             return Err(AuditError::Behind);
         }
         self.sequence += 1;
-        let line = Line { sequence: self.sequence, time, previous: &self.previous, event };
+        let line = Line {
+            sequence: self.sequence,
+            time,
+            previous: &self.previous,
+            event,
+        };
         let mut line = serde_json::to_string(&line).expect("audit events have string keys only");
         self.previous = hex(&sha256(line.as_bytes()));
         line.push('\n');
@@ -232,7 +242,9 @@ impl Tail {
                 tail.torn = true;
                 break;
             };
-            tail.sequence = field(whole, "sequence").and_then(|v| v.as_u64()).unwrap_or_default();
+            tail.sequence = field(whole, "sequence")
+                .and_then(|v| v.as_u64())
+                .unwrap_or_default();
             tail.hash = Some(hex(&sha256(whole.as_bytes())));
         }
         if tail.hash.is_none() {
@@ -249,9 +261,16 @@ pub fn verify(directory: &Path) -> Result<u64, AuditError> {
     for (_, path) in segments(directory)? {
         for (index, line) in lines(&path)?.enumerate() {
             let line = line?;
-            let Some(whole) = line.strip_suffix('\n') else { break };
-            let broken = |reason| AuditError::Broken { path: path.clone(), line: index + 1, reason };
-            let claimed = field(whole, "previous").ok_or_else(|| broken("no hash of the line before"))?;
+            let Some(whole) = line.strip_suffix('\n') else {
+                break;
+            };
+            let broken = |reason| AuditError::Broken {
+                path: path.clone(),
+                line: index + 1,
+                reason,
+            };
+            let claimed =
+                field(whole, "previous").ok_or_else(|| broken("no hash of the line before"))?;
             if claimed.as_str() != Some(previous.as_str()) {
                 return Err(broken("it does not continue the line before"));
             }
@@ -266,12 +285,17 @@ pub fn verify(directory: &Path) -> Result<u64, AuditError> {
 }
 
 fn field(line: &str, name: &str) -> Option<serde_json::Value> {
-    serde_json::from_str::<serde_json::Value>(line).ok()?.get(name).cloned()
+    serde_json::from_str::<serde_json::Value>(line)
+        .ok()?
+        .get(name)
+        .cloned()
 }
 
 fn first_previous(path: &Path) -> Result<Option<String>, AuditError> {
     let directory = path.parent().unwrap_or(path);
-    let before = segments(directory)?.into_iter().rfind(|(_, other)| other.as_path() < path);
+    let before = segments(directory)?
+        .into_iter()
+        .rfind(|(_, other)| other.as_path() < path);
     match before {
         None => Ok(None),
         Some((_, path)) => Ok(Tail::read(&path)?.hash),
@@ -287,7 +311,10 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String, AuditError>>
         match reader.read_line(&mut line) {
             Ok(0) => None,
             Ok(_) => Some(Ok(line)),
-            Err(source) => Some(Err(AuditError::Io { path: path.clone(), source })),
+            Err(source) => Some(Err(AuditError::Io {
+                path: path.clone(),
+                source,
+            })),
         }
     }))
 }
@@ -296,8 +323,13 @@ fn segments(directory: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
     let mut found = Vec::new();
     for file in std::fs::read_dir(directory).map_err(at(directory))? {
         let path = file.map_err(at(directory))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = name.strip_prefix("audit-").and_then(|rest| rest.strip_suffix(".jsonl"));
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let number = name
+            .strip_prefix("audit-")
+            .and_then(|rest| rest.strip_suffix(".jsonl"));
         if let Some(number) = number.and_then(|digits| digits.parse().ok()) {
             found.push((number, path));
         }
@@ -316,7 +348,9 @@ fn open_segment(directory: &Path, segment: u64) -> Result<(File, u64), AuditErro
     options.create(true).append(true).mode(SEGMENT_MODE);
     let file = options.open(&path).map_err(at(&path))?;
     let bytes = file.metadata().map_err(at(&path))?.len();
-    File::open(directory).and_then(|dir| dir.sync_all()).map_err(at(directory))?;
+    File::open(directory)
+        .and_then(|dir| dir.sync_all())
+        .map_err(at(directory))?;
     Ok((file, bytes))
 }
 
@@ -358,10 +392,15 @@ mod tests {
             log.record(&Event { action: "issue" }).unwrap();
         }
         let path = segment_path(dir.path(), 1);
-        let text = std::fs::read_to_string(&path).unwrap().replacen("issue", "other", 1);
+        let text = std::fs::read_to_string(&path)
+            .unwrap()
+            .replacen("issue", "other", 1);
         std::fs::write(&path, text).unwrap();
         let error = verify(dir.path()).unwrap_err();
-        assert!(matches!(error, AuditError::Broken { line: 2, .. }), "{error}");
+        assert!(
+            matches!(error, AuditError::Broken { line: 2, .. }),
+            "{error}"
+        );
     }
 
     #[test]
@@ -375,7 +414,10 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let kept: Vec<_> = text.split_inclusive('\n').skip(1).collect();
         std::fs::write(&path, kept.concat()).unwrap();
-        assert!(matches!(verify(dir.path()), Err(AuditError::Broken { line: 1, .. })));
+        assert!(matches!(
+            verify(dir.path()),
+            Err(AuditError::Broken { line: 1, .. })
+        ));
     }
 
     #[test]

@@ -23,7 +23,10 @@ impl Report {
             None => serde_json::json!({}),
             Some(error) => serde_json::json!({ "error": error }),
         };
-        self.0.iter().map(|(name, fault)| ((*name).to_owned(), subsystem(fault))).collect()
+        self.0
+            .iter()
+            .map(|(name, fault)| ((*name).to_owned(), subsystem(fault)))
+            .collect()
     }
 }
 
@@ -37,7 +40,10 @@ pub struct Health {
 impl Health {
     /// Health that waits for the blockers of `readiness`.
     pub fn new(readiness: Readiness) -> Self {
-        Self { readiness, checks: Vec::new() }
+        Self {
+            readiness,
+            checks: Vec::new(),
+        }
     }
 
     /// Adds a subsystem; the check must be quick and recover by itself when the fault is gone.
@@ -68,7 +74,9 @@ impl Health {
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("readiness", &self.readiness).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,6 +100,9 @@ mod tests {
         let health = Health::default().with("store", || Err("disk full".to_owned()));
         let report = health.live();
         assert!(!report.is_healthy());
-        assert_eq!(report.to_json(), serde_json::json!({"store": {"error": "disk full"}}));
+        assert_eq!(
+            report.to_json(),
+            serde_json::json!({"store": {"error": "disk full"}})
+        );
     }
 }

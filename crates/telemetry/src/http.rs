@@ -69,8 +69,16 @@ impl Pages {
         match self.0.get(request.uri().path()) {
             None => response(StatusCode::NOT_FOUND, "text/plain", String::new()),
             Some(page) => {
-                let Answer { ok, content_type, body } = page();
-                let status = if ok { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+                let Answer {
+                    ok,
+                    content_type,
+                    body,
+                } = page();
+                let status = if ok {
+                    StatusCode::OK
+                } else {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                };
                 response(status, content_type, body)
             }
         }
@@ -79,21 +87,30 @@ impl Pages {
 
 fn probe(report: &crate::health::Report) -> Answer {
     let body = report.to_json().to_string();
-    Answer { ok: report.is_healthy(), content_type: "application/json", body }
+    Answer {
+        ok: report.is_healthy(),
+        content_type: "application/json",
+        body,
+    }
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let value = hyper::header::HeaderValue::from_static(content_type);
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, value);
+    response
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, value);
     response
 }
 
 /// Binds the address; the error names it.
 pub async fn bind(address: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((address, port)).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}:{port}: {error}"))
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address}:{port}: {error}"),
+        )
     })
 }
 
@@ -107,7 +124,9 @@ pub async fn serve(listener: TcpListener, pages: Pages, tasks: Tasks) -> io::Res
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
+        };
         let pages = pages.clone();
         let stop = stop.clone();
         tasks.spawn("http connection", async move {
@@ -155,13 +174,20 @@ mod tests {
 
     fn pages(ok: bool) -> Pages {
         let body = "here".to_owned();
-        Pages::new()
-            .with("/live", move || Answer { ok, content_type: "text/plain", body: body.clone() })
+        Pages::new().with("/live", move || Answer {
+            ok,
+            content_type: "text/plain",
+            body: body.clone(),
+        })
     }
 
     #[tokio::test]
     async fn a_healthy_page_answers_200() {
-        let answer = get(pages(true), "GET /live HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+        let answer = get(
+            pages(true),
+            "GET /live HTTP/1.1\r\nconnection: close\r\n\r\n",
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.ends_with("here"), "{answer}");
     }

@@ -37,7 +37,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { level: LevelFilter::INFO, format: Format::Text, file: None, source_location: false }
+        Self {
+            level: LevelFilter::INFO,
+            format: Format::Text,
+            file: None,
+            source_location: false,
+        }
     }
 }
 
@@ -45,7 +50,9 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log file cannot be opened.
-    #[error("cannot open log file {path}: {source}; check that its directory exists and is writable")]
+    #[error(
+        "cannot open log file {path}: {source}; check that its directory exists and is writable"
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -80,10 +87,17 @@ pub fn set_up(settings: &Settings) -> Result<LogHandle, LogError> {
         .with_line_number(settings.source_location);
     let lines = match settings.format {
         Format::Text => base.boxed(),
-        Format::Json => base.json().flatten_event(true).with_span_list(false).boxed(),
+        Format::Json => base
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
     };
     let lines = lines.with_filter(quiet_libraries(settings.level));
-    Registry::default().with(lines).try_init().map_err(|_| LogError::AlreadySetUp)?;
+    Registry::default()
+        .with(lines)
+        .try_init()
+        .map_err(|_| LogError::AlreadySetUp)?;
     Ok(LogHandle(sink))
 }
 
@@ -91,8 +105,14 @@ pub fn set_up(settings: &Settings) -> Result<LogHandle, LogError> {
 /// what peers sent.
 fn quiet_libraries(level: LevelFilter) -> tracing_subscriber::filter::Targets {
     let ours = level;
-    let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    tracing_subscriber::filter::Targets::new().with_default(libraries).with_target("signet", ours)
+    let libraries = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    tracing_subscriber::filter::Targets::new()
+        .with_default(libraries)
+        .with_target("signet", ours)
 }
 
 #[derive(Debug, Clone)]
@@ -112,13 +132,18 @@ impl Sink {
     }
 
     fn reopen(&self) -> Result<(), LogError> {
-        let Some(path) = &self.path else { return Ok(()) };
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .mode(LOG_FILE_MODE)
             .open(path.as_path())
-            .map_err(|source| LogError::Open { path: path.as_path().to_owned(), source })?;
+            .map_err(|source| LogError::Open {
+                path: path.as_path().to_owned(),
+                source,
+            })?;
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
@@ -167,6 +192,9 @@ mod tests {
     #[test]
     fn a_log_file_in_a_missing_directory_is_named_in_the_error() {
         let error = Sink::open(Some(Path::new("/nonexistent/signet.log"))).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/signet.log"), "{error}");
+        assert!(
+            error.to_string().contains("/nonexistent/signet.log"),
+            "{error}"
+        );
     }
 }

@@ -2,10 +2,10 @@
 //! names. Metrics are always counted; the listener decides whether anybody can read them.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,10 @@ impl Counter {
     pub fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+impl TypedMetric for Counter {
+    const TYPE: MetricType = MetricType::Unknown;
 }
 
 impl EncodeMetric for Counter {
@@ -60,7 +64,10 @@ impl Metrics {
     /// An empty registry; every name is prefixed with `prefix` and `_`.
     pub fn new(prefix: &str) -> Self {
         let registry = Registry::with_prefix(prefix);
-        Self(Arc::new(Mutex::new(Inner { registry, calls: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            registry,
+            calls: BTreeMap::new(),
+        })))
     }
 
     /// A gauge of this name.
@@ -109,10 +116,15 @@ impl Inner {
         if let Some(calls) = self.calls.get(name) {
             return calls.clone();
         }
-        let calls = Calls { count: Family::default(), elapsed: millisecond_buckets() };
-        self.registry.register(name, "Calls by status", calls.count.clone());
+        let calls = Calls {
+            count: Family::default(),
+            elapsed: millisecond_buckets(),
+        };
+        self.registry
+            .register(name, "Calls by status", calls.count.clone());
         let elapsed = format!("{name}_elapsed_time");
-        self.registry.register(elapsed, "Duration in milliseconds", calls.elapsed.clone());
+        self.registry
+            .register(elapsed, "Duration in milliseconds", calls.elapsed.clone());
         self.calls.insert(name.to_owned(), calls.clone());
         calls
     }
@@ -135,7 +147,11 @@ mod tests {
     #[test]
     fn names_and_labels_are_those_of_spire() {
         let metrics = Metrics::new("spire_server");
-        metrics.call("rpc_entry_v1_entry_list_entries", "OK", Duration::from_millis(3));
+        metrics.call(
+            "rpc_entry_v1_entry_list_entries",
+            "OK",
+            Duration::from_millis(3),
+        );
         let text = metrics.encode();
         assert!(
             text.contains("spire_server_rpc_entry_v1_entry_list_entries{status=\"OK\"} 1"),
