@@ -1,5 +1,7 @@
 //! Compact signatures and JWKs, accepted and refused.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL;
 use serde_json::{Map, Value, json};

@@ -1,5 +1,7 @@
 //! Keys of every kind: made or read, signing, verifying, refused.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use signet_crypto::{
     HashAlgorithm, KeyError, KeyType, PrivateKey, PublicKey, SignError, SignatureAlgorithm as A,
     VerifyError, pem,
