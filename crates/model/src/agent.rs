@@ -153,3 +153,96 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{agent, at, serial};
+
+    fn renewed() -> Agent {
+        agent("a", &[]).renewed(serial(2), at(20_000))
+    }
+
+    fn admitted(agent: Option<&Agent>, number: u8) -> Result<Admission, AgentReason> {
+        admit(agent, &serial(number), at(10_000), at(100))
+    }
+
+    #[test]
+    fn the_current_serial_is_admitted() {
+        let agent = agent("a", &[]);
+        assert_eq!(admitted(Some(&agent), 1), Ok(Admission::Current));
+    }
+
+    #[test]
+    fn between_renewal_and_first_use_both_serials_are_admitted() {
+        assert_eq!(admitted(Some(&renewed()), 1), Ok(Admission::Current));
+        assert_eq!(admitted(Some(&renewed()), 2), Ok(Admission::Pending));
+    }
+
+    #[test]
+    fn after_its_first_use_only_the_new_serial_is_admitted() {
+        let agent = renewed().promoted();
+        assert_eq!(admitted(Some(&agent), 2), Ok(Admission::Current));
+        assert_eq!(admitted(Some(&agent), 1), Err(AgentReason::NotActive));
+        assert_eq!(agent.expires_at, at(20_000));
+    }
+
+    #[test]
+    fn a_serial_of_neither_is_not_active() {
+        assert_eq!(admitted(Some(&renewed()), 3), Err(AgentReason::NotActive));
+    }
+
+    #[test]
+    fn an_unknown_agent_is_not_attested() {
+        assert_eq!(admitted(None, 1), Err(AgentReason::NotAttested));
+    }
+
+    #[test]
+    fn a_banned_agent_is_banned_whatever_it_shows() {
+        let banned = renewed().banned();
+        for number in [1, 2, 3] {
+            assert_eq!(admitted(Some(&banned), number), Err(AgentReason::Banned));
+        }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_expired_before_anything_else() {
+        let agent = agent("a", &[]);
+        for known in [None, Some(&agent), Some(&agent.banned())] {
+            assert_eq!(
+                admit(known, &serial(1), at(100), at(100)),
+                Err(AgentReason::Expired)
+            );
+        }
+    }
+
+    #[test]
+    fn an_agent_is_active_until_the_last_of_its_svids_ends() {
+        let agent = agent("a", &[]);
+        assert!(agent.is_active(at(9_999)));
+        assert!(!agent.is_active(at(10_000)));
+        assert!(renewed().is_active(at(10_000)));
+        assert!(!renewed().is_active(at(20_000)));
+        assert!(!renewed().banned().is_active(at(100)));
+    }
+
+    #[test]
+    fn an_agent_that_can_attest_again_may_not_renew() {
+        let mut agent = agent("a", &[]);
+        assert_eq!(agent.may_renew(), Ok(()));
+        agent.can_reattest = true;
+        assert_eq!(agent.may_renew(), Err(AgentReason::MustReattest));
+        assert_eq!(agent.banned().may_renew(), Err(AgentReason::Banned));
+    }
+
+    #[test]
+    fn the_hold_on_the_join_token_ends_with_the_first_use() {
+        let mut agent = agent("a", &[]);
+        agent.token = Some(TokenHold {
+            token: TokenId::from_hash([1; 32]),
+        });
+        assert_eq!(agent.promoted().token, None);
+        assert_eq!(agent.promoted().serial, agent.serial);
+        assert_eq!(agent.banned().token, None);
+    }
+}

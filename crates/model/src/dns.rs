@@ -111,7 +111,8 @@ pub fn check(name: &str) -> Result<(), DnsError> {
         Some(rest) => rest,
         None => name,
     };
-    rest.split('.').try_for_each(|label| check_label(name, label))
+    rest.split('.')
+        .try_for_each(|label| check_label(name, label))
 }
 
 fn check_label(name: &str, label: &str) -> Result<(), DnsError> {
@@ -234,7 +235,15 @@ mod tests {
     #[test]
     fn characters_no_host_name_has_are_refused() {
         for name in [
-            "a b", "a/b", "a:80", "bücher.org", "a@b", "a\0b", "[::1]", "a\nb", "1.2.3.4:80",
+            "a b",
+            "a/b",
+            "a:80",
+            "bücher.org",
+            "a@b",
+            "a\0b",
+            "[::1]",
+            "a\nb",
+            "1.2.3.4:80",
         ] {
             assert!(
                 matches!(check(name), Err(DnsError::BadCharacter { .. })),

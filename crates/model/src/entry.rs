@@ -87,3 +87,62 @@ impl Entry {
             && self.selectors == other.selectors
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{agent_id, at, entry, id, set};
+
+    #[test]
+    fn an_entry_is_effective_until_the_instant_of_its_end() {
+        let mut entry = entry("e", agent_id("a"), id("/web"));
+        assert!(entry.is_effective(at(u32::MAX.into())));
+        entry.expires_at = Some(at(5));
+        assert!(entry.is_effective(at(4)));
+        assert!(!entry.is_effective(at(5)));
+        assert!(!entry.is_effective(at(6)));
+    }
+
+    #[test]
+    fn a_disabled_entry_is_not_effective() {
+        let mut entry = entry("e", agent_id("a"), id("/web"));
+        entry.disabled = true;
+        assert!(!entry.is_effective(at(0)));
+    }
+
+    #[test]
+    fn similar_entries_share_identity_parent_and_selectors() {
+        let one = entry("e", agent_id("a"), id("/web"));
+        let mut other = Entry {
+            id: EntryId::parse("f").unwrap(),
+            hint: "h".to_owned(),
+            ..one.clone()
+        };
+        assert!(one.is_similar(&other));
+        other.selectors = set(&["unix:uid:1000", "unix:gid:1000"]);
+        assert!(!one.is_similar(&other));
+        other.selectors = one.selectors.clone();
+        other.parent_id = agent_id("b");
+        assert!(!one.is_similar(&other));
+    }
+
+    /// A copy once swapped two flags in SPIRE (its pull request 6636).
+    #[test]
+    fn a_copy_keeps_each_flag_in_its_place() {
+        for bit in 0..6 {
+            let flag = |n| bit == n;
+            let original = Entry {
+                admin: flag(0),
+                downstream: flag(1),
+                store_svid: flag(2),
+                disable_x509_svid_prefetch: flag(3),
+                jwt_svid_include_jti: flag(4),
+                disabled: flag(5),
+                ..entry("e", agent_id("a"), id("/web"))
+            };
+            let copy = original.clone();
+            assert_eq!(copy, original);
+            assert_eq!((copy.admin, copy.downstream), (flag(0), flag(1)));
+        }
+    }
+}

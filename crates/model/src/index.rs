@@ -8,6 +8,8 @@ mod agents;
 mod ends;
 mod entries;
 mod groups;
+#[cfg(test)]
+mod properties;
 mod reach;
 
 pub use reach::Authorized;
@@ -127,7 +129,11 @@ impl Index {
         let entries = self.entries.ends().between(since, until);
         let entries = entries.filter_map(|id| self.entries.get(id));
         let agents = self.agents.ends().between(since, until);
-        concerns(entries.flat_map(|e| self.agents_of(e)).chain(agents.cloned()))
+        concerns(
+            entries
+                .flat_map(|e| self.agents_of(e))
+                .chain(agents.cloned()),
+        )
     }
 
     /// An entry that gives the same SPIFFE ID under the same parent for the same selectors as this
@@ -218,7 +224,10 @@ impl Index {
     /// The agents that come after this SPIFFE ID.
     pub fn agents_after(&self, id: &SpiffeId) -> impl Iterator<Item = &Arc<Agent>> {
         let range = (Bound::Excluded(id), Bound::Unbounded);
-        self.agents.all().range::<SpiffeId, _>(range).map(|(_, agent)| agent)
+        self.agents
+            .all()
+            .range::<SpiffeId, _>(range)
+            .map(|(_, agent)| agent)
     }
 
     /// The number of agents.
@@ -256,5 +265,204 @@ fn concerns(agents: impl IntoIterator<Item = SpiffeId>) -> Affected {
     Affected {
         agents: agents.into_iter().collect(),
         bundle: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{
+        agent, agent_id, alias, at, entry, id, index, put_agent, put_entry, set, td,
+    };
+
+    fn named(names: &[&str]) -> Affected {
+        concerns(names.iter().map(|name| agent_id(name)))
+    }
+
+    fn two_agents() -> Index {
+        index([
+            put_agent(agent("a", &["node:rack:1", "node:zone:x"])),
+            put_agent(agent("b", &["node:rack:2", "node:zone:x"])),
+        ])
+    }
+
+    #[test]
+    fn an_entry_concerns_its_agent_only() {
+        let mut index = two_agents();
+        let change = put_entry(entry("e", agent_id("a"), id("/web")));
+        assert_eq!(index.apply(&change), named(&["a"]));
+    }
+
+    #[test]
+    fn the_same_change_again_concerns_nobody() {
+        let mut index = two_agents();
+        let entry = put_entry(entry("e", agent_id("a"), id("/web")));
+        index.apply(&entry);
+        for change in [
+            entry,
+            put_agent(index.agent(&agent_id("a")).unwrap().as_ref().clone()),
+        ] {
+            assert!(index.apply(&change).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_moves_concerns_both_its_agents() {
+        let mut index = two_agents();
+        index.apply(&put_entry(entry("e", agent_id("a"), id("/web"))));
+        let moved = put_entry(entry("e", agent_id("b"), id("/web")));
+        assert_eq!(index.apply(&moved), named(&["a", "b"]));
+    }
+
+    #[test]
+    fn an_alias_concerns_the_agents_that_take_part() {
+        let mut index = two_agents();
+        let one = put_entry(alias("one", id("/rack"), &["node:rack:2"]));
+        assert_eq!(index.apply(&one), named(&["b"]));
+        let all = put_entry(alias("all", id("/zone"), &["node:zone:x"]));
+        assert_eq!(index.apply(&all), named(&["a", "b"]));
+        let none = put_entry(alias("none", id("/none"), &["node:zone:y"]));
+        assert!(index.apply(&none).is_empty());
+    }
+
+    #[test]
+    fn an_entry_below_an_alias_concerns_whoever_reaches_it() {
+        let mut index = two_agents();
+        index.apply(&put_entry(alias("alias", id("/rack"), &["node:rack:2"])));
+        index.apply(&put_entry(entry("below", id("/rack"), id("/db"))));
+        let deep = put_entry(entry("deep", id("/db"), id("/db/backup")));
+        assert_eq!(index.apply(&deep), named(&["b"]));
+        let delete = Change::DeleteEntry(EntryId::parse("alias").unwrap());
+        assert_eq!(index.apply(&delete), named(&["b"]));
+        let gone = Change::DeleteEntry(EntryId::parse("deep").unwrap());
+        assert!(index.apply(&gone).is_empty());
+    }
+
+    #[test]
+    fn disabling_an_entry_concerns_its_agent_and_editing_a_disabled_one_nobody() {
+        let mut index = two_agents();
+        let mut entry = entry("e", agent_id("a"), id("/web"));
+        index.apply(&put_entry(entry.clone()));
+        entry.disabled = true;
+        assert_eq!(index.apply(&put_entry(entry.clone())), named(&["a"]));
+        entry.hint = "h".to_owned();
+        assert!(index.apply(&put_entry(entry)).is_empty());
+    }
+
+    #[test]
+    fn an_agent_concerns_itself() {
+        let mut index = two_agents();
+        let banned = agent("a", &[]).banned();
+        assert_eq!(index.apply(&put_agent(banned)), named(&["a"]));
+        let evict = Change::DeleteAgent(agent_id("a"));
+        assert_eq!(index.apply(&evict), named(&["a"]));
+        assert!(index.apply(&evict).is_empty());
+    }
+
+    #[test]
+    fn the_next_expiry_is_the_first_end_still_to_come() {
+        let mut index = index([]);
+        assert_eq!(index.next_expiry(at(0)), None);
+        index.apply(&put_agent(agent("a", &[])));
+        let mut entry = entry("e", agent_id("a"), id("/web"));
+        entry.expires_at = Some(at(50));
+        index.apply(&put_entry(entry));
+        assert_eq!(index.next_expiry(at(0)), Some(at(50)));
+        assert_eq!(index.next_expiry(at(49)), Some(at(50)));
+        assert_eq!(index.next_expiry(at(50)), Some(at(10_000)));
+        assert_eq!(index.next_expiry(at(10_000)), None);
+    }
+
+    #[test]
+    fn what_lapses_concerns_its_agents_once() {
+        let mut index = two_agents();
+        let mut entry = entry("e", agent_id("b"), id("/web"));
+        entry.expires_at = Some(at(50));
+        index.apply(&put_entry(entry));
+        assert_eq!(index.lapsed(at(49), at(50)), named(&["b"]));
+        assert!(index.lapsed(at(50), at(9_999)).is_empty());
+        assert_eq!(index.lapsed(at(50), at(10_000)), named(&["a", "b"]));
+        assert!(index.lapsed(at(60), at(40)).is_empty());
+    }
+
+    #[test]
+    fn a_similar_entry_is_found_and_none_is_similar_to_itself() {
+        let one = entry("one", agent_id("a"), id("/web"));
+        let index = index([put_entry(one.clone())]);
+        let mut two = entry("two", agent_id("a"), id("/web"));
+        assert_eq!(index.similar(&two).unwrap().id, one.id);
+        assert_eq!(index.similar(&one), None);
+        two.selectors = set(&["unix:uid:0"]);
+        assert_eq!(index.similar(&two), None);
+    }
+
+    #[test]
+    fn only_an_effective_entry_makes_an_administrator() {
+        let mut admin = entry("e", agent_id("a"), id("/ops"));
+        admin.admin = true;
+        admin.expires_at = Some(at(50));
+        let mut index = index([put_entry(admin.clone())]);
+        assert!(index.is_admin(&id("/ops"), at(49)));
+        assert!(!index.is_downstream(&id("/ops"), at(49)));
+        assert!(!index.is_admin(&id("/ops"), at(50)));
+        assert!(!index.is_admin(&id("/web"), at(49)));
+        admin.disabled = true;
+        index.apply(&put_entry(admin));
+        assert!(!index.is_admin(&id("/ops"), at(49)));
+        assert!(index.entries_by_spiffe_id(&id("/ops"), at(49)).is_empty());
+    }
+
+    #[test]
+    fn only_an_effective_entry_makes_a_downstream() {
+        let mut downstream = entry("e", agent_id("a"), id("/nested"));
+        downstream.downstream = true;
+        downstream.expires_at = Some(at(50));
+        let index = index([put_entry(downstream)]);
+        assert!(index.is_downstream(&id("/nested"), at(49)));
+        assert!(!index.is_admin(&id("/nested"), at(49)));
+        assert!(!index.is_downstream(&id("/nested"), at(50)));
+    }
+
+    #[test]
+    fn entries_come_in_order_of_creation_and_a_page_goes_on_where_one_was_deleted() {
+        let made = |name, seconds| Entry {
+            created_at: at(seconds),
+            ..entry(name, agent_id("a"), id("/web"))
+        };
+        let entries = [made("b", 2), made("z", 1), made("a", 2), made("c", 3)];
+        let mut index = index(entries.map(put_entry));
+        let names = |place| {
+            let entries = index.entries_after(place);
+            entries.map(|e| e.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None), ["z", "a", "b", "c"]);
+        let place = || Some((at(2), EntryId::parse("a").unwrap()));
+        assert_eq!(names(place()), ["b", "c"]);
+        index.apply(&Change::DeleteEntry(EntryId::parse("a").unwrap()));
+        assert_eq!(index.entries_after(place()).count(), 2);
+        assert_eq!(index.entry_count(), 3);
+    }
+
+    #[test]
+    fn agents_come_in_order_of_their_ids() {
+        let index = two_agents();
+        assert_eq!(index.agent_count(), 2);
+        let after: Vec<_> = index.agents_after(&agent_id("a")).collect();
+        assert_eq!(after.len(), 1);
+        assert_eq!(after[0].id, agent_id("b"));
+    }
+
+    #[test]
+    fn a_federated_bundle_concerns_the_agents_whose_entries_federate() {
+        let other = TrustDomain::parse("other.org").unwrap();
+        let mut entry = entry("e", agent_id("a"), id("/web"));
+        entry.federates_with = [other.clone()].into();
+        let mut index = two_agents();
+        index.apply(&put_entry(entry.clone()));
+        assert_eq!(index.agents_federating(&other), named(&["a"]).agents);
+        assert_eq!(index.entries_federating(&other).count(), 1);
+        assert!(index.agents_federating(&td()).is_empty());
+        index.apply(&Change::DeleteEntry(entry.id));
+        assert_eq!(index.entries_federating(&other).count(), 0);
     }
 }

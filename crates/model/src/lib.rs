@@ -12,6 +12,8 @@ pub mod audit;
 pub mod change;
 pub mod dns;
 pub mod entry;
+#[cfg(test)]
+mod fixtures;
 pub mod index;
 pub mod lifetime;
 pub mod role;

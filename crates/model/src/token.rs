@@ -120,7 +120,10 @@ mod tests {
     }
 
     fn agent(name: &str) -> SpiffeId {
-        SpiffeId::parse(&format!("spiffe://example.org/spire/agent/join_token/{name}")).unwrap()
+        SpiffeId::parse(&format!(
+            "spiffe://example.org/spire/agent/join_token/{name}"
+        ))
+        .unwrap()
     }
 
     fn token() -> JoinToken {

@@ -98,3 +98,136 @@ fn checked_audience(mut audience: Vec<String>) -> Result<Vec<String>, Refusal> {
         false => Ok(audience),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Entry;
+    use crate::fixtures::{
+        agent, agent_id, at, entry, id, index, moment, policy, put_agent, put_entry,
+    };
+    use crate::lifetime::Spent;
+
+    fn workload(entry: Entry, audience: &[&str]) -> Result<Approved<JwtGrant>, Refusal> {
+        let entry_id = entry.id.clone();
+        let index = index([put_agent(agent("a", &[])), put_entry(entry)]);
+        let authorized = index
+            .authorizes(&agent_id("a"), &entry_id, at(0))
+            .expect("the agent is the entry's parent");
+        let jti = "fresh".to_owned();
+        workload_jwt(&policy(), moment(), &authorized, owned(audience), jti)
+    }
+
+    fn web() -> Entry {
+        entry("e", agent_id("a"), id("/web"))
+    }
+
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|t| t.to_string()).collect()
+    }
+
+    #[test]
+    fn a_workload_gets_what_its_entry_says() {
+        let grant = workload(
+            Entry {
+                jwt_svid_ttl: Some(Duration::from_secs(60)),
+                ..web()
+            },
+            &["b", "a"],
+        );
+        let grant = grant.unwrap();
+        assert_eq!(grant.spiffe_id, id("/web"));
+        assert_eq!(grant.audience, ["b", "a"]);
+        assert_eq!(grant.lifetime.issued_at, at(1000));
+        assert_eq!(grant.lifetime.not_after, at(1060));
+        assert_eq!((&grant.jti, &grant.issuer), (&None, &None));
+    }
+
+    #[test]
+    fn the_default_lifetime_is_that_of_tokens() {
+        let grant = workload(web(), &["a"]).unwrap();
+        assert_eq!(grant.lifetime.not_after, at(1300));
+    }
+
+    #[test]
+    fn a_jti_is_there_only_if_the_entry_asks() {
+        let asking = Entry {
+            jwt_svid_include_jti: true,
+            ..web()
+        };
+        let grant = workload(asking, &["a"]).unwrap();
+        assert_eq!(grant.jti.as_deref(), Some("fresh"));
+    }
+
+    #[test]
+    fn the_configured_issuer_is_carried() {
+        let policy = Policy {
+            jwt_issuer: Some("https://issuer".to_owned()),
+            ..policy()
+        };
+        let grant = mint_jwt(&policy, moment(), id("/web"), owned(&["a"]), None).unwrap();
+        assert_eq!(grant.issuer.as_deref(), Some("https://issuer"));
+    }
+
+    #[test]
+    fn empty_audiences_are_dropped_and_repeated_ones_kept() {
+        let grant = workload(web(), &["", "a", "a"]).unwrap();
+        assert_eq!(grant.audience, ["a", "a"]);
+    }
+
+    #[test]
+    fn a_token_for_nobody_is_refused() {
+        for audience in [&[][..], &[""], &["", ""]] {
+            assert_eq!(workload(web(), audience).unwrap_err(), Refusal::NoAudience);
+        }
+    }
+
+    #[test]
+    fn audiences_are_accepted_up_to_the_limits_and_refused_above() {
+        let fits = "a".repeat(MAX_AUDIENCE_BYTES);
+        assert!(workload(web(), &vec![fits.as_str(); MAX_AUDIENCES]).is_ok());
+        assert_eq!(
+            workload(web(), &["a"; MAX_AUDIENCES + 1]).unwrap_err(),
+            Refusal::TooManyAudiences {
+                count: MAX_AUDIENCES + 1
+            }
+        );
+        assert_eq!(
+            workload(web(), &[&(fits + "a")]).unwrap_err(),
+            Refusal::AudienceTooLong {
+                length: MAX_AUDIENCE_BYTES + 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_token_does_not_outlive_its_entry() {
+        let ends = |at| Entry {
+            expires_at: Some(at),
+            ..web()
+        };
+        let grant = workload(ends(at(1100)), &["a"]).unwrap();
+        assert_eq!(grant.lifetime.not_after, at(1100));
+        assert_eq!(
+            workload(ends(at(900)), &["a"]).unwrap_err(),
+            Refusal::Lifetime(Spent::Entry)
+        );
+    }
+
+    #[test]
+    fn only_workloads_are_minted_a_token() {
+        let mint = |id| mint_jwt(&policy(), moment(), id, owned(&["a"]), None);
+        assert!(mint(id("/web")).is_ok());
+        for id in [agent_id("a"), id("/spire/server"), id("")] {
+            assert!(matches!(mint(id), Err(Refusal::SpiffeId(_))));
+        }
+    }
+
+    #[test]
+    fn a_minted_token_has_the_wanted_lifetime_and_no_jti() {
+        let ttl = Some(Duration::from_secs(7));
+        let grant = mint_jwt(&policy(), moment(), id("/web"), owned(&["a"]), ttl).unwrap();
+        assert_eq!(grant.lifetime.not_after, at(1007));
+        assert_eq!(grant.jti, None);
+    }
+}

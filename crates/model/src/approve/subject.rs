@@ -96,9 +96,6 @@ mod tests {
         let fits = "a".repeat(32) + "." + &"b".repeat(31);
         let named = Subject::svid().named_after(std::slice::from_ref(&fits));
         assert_eq!(common_names(&named), [fits.as_str()]);
-        assert_eq!(
-            Subject::svid().named_after(&[fits + "c"]),
-            Subject::svid()
-        );
+        assert_eq!(Subject::svid().named_after(&[fits + "c"]), Subject::svid());
     }
 }

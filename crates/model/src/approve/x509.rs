@@ -184,3 +184,244 @@ pub fn mint_x509(
         purpose: Purpose::Workload,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approve::Attribute;
+    use crate::entry::Entry;
+    use crate::fixtures::{
+        agent, agent_id, at, entry, id, index, key, moment, policy, put_agent, put_entry, td,
+    };
+    use crate::lifetime::{Cap, Spent};
+
+    /// The entry as the index hands it out for agent `a`.
+    fn authorized(entry: Entry) -> Authorized {
+        let entry_id = entry.id.clone();
+        let index = index([put_agent(agent("a", &[])), put_entry(entry)]);
+        index
+            .authorizes(&agent_id("a"), &entry_id, at(0))
+            .expect("the agent is the entry's parent")
+    }
+
+    fn web() -> Entry {
+        entry("e", agent_id("a"), id("/web"))
+    }
+
+    fn workload(entry: Entry) -> Result<Approved<X509Grant>, Refusal> {
+        workload_x509(&policy(), moment(), &authorized(entry), key())
+    }
+
+    fn mint() -> MintX509 {
+        MintX509 {
+            spiffe_ids: vec![id("/minted")],
+            uri_count: 1,
+            subject: Subject::default(),
+            dns_names: Vec::new(),
+            public_key: key(),
+            ttl: None,
+        }
+    }
+
+    fn minted(asked: MintX509) -> Result<Approved<X509Grant>, Refusal> {
+        mint_x509(&policy(), moment(), asked)
+    }
+
+    #[test]
+    fn a_workload_gets_what_its_entry_says() {
+        let grant = workload(Entry {
+            x509_svid_ttl: Some(Duration::from_secs(60)),
+            dns_names: vec!["web".to_owned(), "api".to_owned()],
+            ..web()
+        });
+        let grant = grant.unwrap();
+        assert_eq!(grant.spiffe_id, id("/web"));
+        assert_eq!(grant.dns_names, ["web", "api"]);
+        assert_eq!(grant.lifetime.not_before, at(990));
+        assert_eq!(grant.lifetime.not_after, at(1060));
+        assert_eq!(grant.purpose, Purpose::Workload);
+        assert_eq!(
+            grant.subject.attributes().collect::<Vec<_>>(),
+            [
+                (Attribute::Country, "US"),
+                (Attribute::Organization, "SPIRE"),
+                (Attribute::CommonName, "web"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_workload_without_names_has_no_common_name_and_the_default_lifetime() {
+        let grant = workload(web()).unwrap();
+        assert_eq!(grant.subject, Subject::svid());
+        assert_eq!(grant.lifetime.not_after, at(4600));
+    }
+
+    #[test]
+    fn a_workloads_svid_does_not_outlive_its_entry() {
+        let grant = workload(Entry {
+            expires_at: Some(at(1200)),
+            ..web()
+        });
+        let lifetime = grant.unwrap().lifetime;
+        assert_eq!(lifetime.not_after, at(1200));
+        assert_eq!(lifetime.capped_by, Some(Cap::Entry));
+    }
+
+    #[test]
+    fn an_entry_that_ended_since_it_was_looked_up_gives_nothing() {
+        let late = workload(Entry {
+            expires_at: Some(at(1000)),
+            ..web()
+        });
+        assert_eq!(late.unwrap_err(), Refusal::Lifetime(Spent::Entry));
+    }
+
+    #[test]
+    fn an_ended_authority_signs_nothing() {
+        let ended = Moment {
+            authority_not_after: at(1000),
+            ..moment()
+        };
+        let refusal = server_x509(&policy(), ended, key()).unwrap_err();
+        assert_eq!(refusal, Refusal::Lifetime(Spent::Authority));
+        assert!(refusal.is_ours());
+    }
+
+    #[test]
+    fn an_entry_of_another_trust_domains_index_is_refused() {
+        let other = Policy {
+            trust_domain: signet_spiffe::TrustDomain::parse("other.org").unwrap(),
+            ..policy()
+        };
+        assert!(matches!(
+            workload_x509(&other, moment(), &authorized(web()), key()),
+            Err(Refusal::SpiffeId(_))
+        ));
+    }
+
+    #[test]
+    fn an_agent_gets_its_own_lifetime_or_the_default() {
+        let mut policy = policy();
+        let grant = agent_x509(&policy, moment(), &agent_id("a"), None, key()).unwrap();
+        assert_eq!(grant.spiffe_id, agent_id("a"));
+        assert_eq!(grant.purpose, Purpose::Agent);
+        assert_eq!(grant.lifetime.not_after, at(4600));
+        policy.agent_ttl = Some(Duration::from_secs(100));
+        let grant = agent_x509(&policy, moment(), &agent_id("a"), None, key()).unwrap();
+        assert_eq!(grant.lifetime.not_after, at(1100));
+    }
+
+    #[test]
+    fn an_agent_id_outside_the_agent_namespace_is_allowed() {
+        assert!(agent_x509(&policy(), moment(), &id("/node"), None, key()).is_ok());
+    }
+
+    #[test]
+    fn the_servers_id_a_foreign_id_and_the_trust_domain_are_no_agents() {
+        let attempt = |id: &SpiffeId| agent_x509(&policy(), moment(), id, None, key()).unwrap_err();
+        assert_eq!(attempt(&id("/spire/server")), Refusal::ServerId);
+        let foreign = SpiffeId::parse("spiffe://other.org/spire/agent/a").unwrap();
+        for id in [foreign, id("")] {
+            assert!(matches!(attempt(&id), Refusal::SpiffeId(_)));
+        }
+    }
+
+    #[test]
+    fn a_banned_agent_gets_nothing_by_attesting_again() {
+        let banned = agent("a", &[]).banned();
+        assert_eq!(
+            agent_x509(&policy(), moment(), &banned.id, Some(&banned), key()).unwrap_err(),
+            Refusal::Agent(AgentReason::Banned)
+        );
+    }
+
+    #[test]
+    fn an_agent_renews_unless_it_must_attest_again() {
+        let mut agent = agent("a", &[]);
+        assert!(agent_renewal_x509(&policy(), moment(), &agent, key()).is_ok());
+        agent.can_reattest = true;
+        assert_eq!(
+            agent_renewal_x509(&policy(), moment(), &agent, key()).unwrap_err(),
+            Refusal::Agent(AgentReason::MustReattest)
+        );
+    }
+
+    #[test]
+    fn the_server_gets_its_own_id() {
+        let grant = server_x509(&policy(), moment(), key()).unwrap();
+        assert_eq!(grant.spiffe_id, id("/spire/server"));
+        assert_eq!(grant.spiffe_id.trust_domain(), &td());
+        assert_eq!(grant.purpose, Purpose::Server);
+    }
+
+    #[test]
+    fn a_minted_svid_keeps_the_requests_subject_but_for_the_common_name() {
+        let grant = minted(MintX509 {
+            subject: Subject::new([
+                (Attribute::Organization, "Acme".to_owned()),
+                (Attribute::CommonName, "old".to_owned()),
+            ]),
+            dns_names: vec!["web".to_owned()],
+            ttl: Some(Duration::from_secs(5)),
+            ..mint()
+        });
+        let grant = grant.unwrap();
+        assert_eq!(
+            grant.subject.attributes().collect::<Vec<_>>(),
+            [
+                (Attribute::Organization, "Acme"),
+                (Attribute::CommonName, "web")
+            ]
+        );
+        assert_eq!(grant.lifetime.not_after, at(1005));
+    }
+
+    #[test]
+    fn a_minted_svid_without_a_subject_gets_the_usual_one() {
+        assert_eq!(minted(mint()).unwrap().subject, Subject::svid());
+    }
+
+    #[test]
+    fn minting_needs_exactly_one_uri_and_that_a_spiffe_id() {
+        for (spiffe_ids, uri_count) in [
+            (vec![], 0),
+            (vec![], 1),
+            (vec![id("/a")], 2),
+            (vec![id("/a"), id("/b")], 2),
+        ] {
+            let asked = MintX509 {
+                spiffe_ids,
+                uri_count,
+                ..mint()
+            };
+            assert_eq!(
+                minted(asked).unwrap_err(),
+                Refusal::SpiffeIdCount { count: uri_count }
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_workload_of_the_own_trust_domain_is_minted() {
+        let foreign = SpiffeId::parse("spiffe://other.org/web").unwrap();
+        for spiffe_id in [agent_id("a"), id("/spire/server"), id(""), foreign] {
+            let asked = MintX509 {
+                spiffe_ids: vec![spiffe_id],
+                ..mint()
+            };
+            assert!(matches!(minted(asked), Err(Refusal::SpiffeId(_))));
+        }
+    }
+
+    #[test]
+    fn bad_and_overlapping_dns_names_are_not_minted() {
+        for names in [&["a."][..], &["*.a.b", "x.a.b"]] {
+            let asked = MintX509 {
+                dns_names: names.iter().map(|n| n.to_string()).collect(),
+                ..mint()
+            };
+            assert!(matches!(minted(asked), Err(Refusal::Dns(_))), "{names:?}");
+        }
+    }
+}
