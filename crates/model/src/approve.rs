@@ -11,8 +11,7 @@ mod x509;
 pub use jwt::{JwtGrant, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, mint_jwt, workload_jwt};
 pub use subject::{Attribute, MAX_COMMON_NAME_CHARS, Subject};
 pub use x509::{
-    MintX509, Purpose, X509Grant, agent_renewal_x509, agent_x509, mint_x509, server_x509,
-    workload_x509,
+    Purpose, X509Grant, agent_renewal_x509, agent_x509, mint_x509, server_x509, workload_x509,
 };
 
 use std::ops::Deref;

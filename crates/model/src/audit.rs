@@ -4,7 +4,6 @@ use serde::Serialize;
 use signet_spiffe::{Serial, SpiffeId};
 
 use crate::entry::EntryId;
-use crate::serialize;
 
 /// What kind of caller asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,10 +31,7 @@ pub struct Actor {
     /// What kind of caller it is.
     pub kind: ActorKind,
     /// Its verified SPIFFE ID, if it has one.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "serialize::optional_text"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<SpiffeId>,
 }
 
@@ -44,7 +40,7 @@ pub struct Actor {
 #[serde(rename_all = "snake_case")]
 pub enum Credential {
     /// Serial number of a certificate, in decimal.
-    Serial(#[serde(serialize_with = "serialize::text")] Serial),
+    Serial(Serial),
     /// SHA-256 of a token's `jti`, or of the token where it has none, in hex.
     JtiHash(String),
 }

@@ -45,7 +45,7 @@ pub(crate) fn set(selectors: &[&str]) -> SelectorSet {
 }
 
 pub(crate) fn serial(number: u8) -> Serial {
-    Serial::from_bytes(&[number]).unwrap()
+    Serial::from_bytes(&[number])
 }
 
 /// An entry under this parent for this identity, with one selector.

@@ -164,6 +164,25 @@ impl Index {
         entries.any(|entry| entry.downstream && entry.is_effective(now))
     }
 
+    /// Whether the entry is one that can grant at all: of the own trust domain, with an ID that
+    /// workloads may have, and with a selector.
+    pub(crate) fn may_grant(&self, entry: &Entry) -> bool {
+        self.entries.is_linked(entry)
+    }
+
+    /// Entries that give this SPIFFE ID, effective or not.
+    pub(crate) fn giving<'a>(&'a self, id: &'a SpiffeId) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.entries.giving(id)
+    }
+
+    /// Entries directly under this parent, effective or not; none are under the server.
+    pub(crate) fn below<'a>(
+        &'a self,
+        parent: &'a SpiffeId,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.entries.below(parent)
+    }
+
     /// Entries that federate with this trust domain, in order of their ids.
     pub fn entries_federating<'a>(
         &'a self,

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod change;
 pub mod dns;
 pub mod entry;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod index;

@@ -206,6 +206,17 @@ impl<'a> IntoIterator for &'a SelectorSet {
     }
 }
 
+/// Writes the selectors as `type:value` texts, or nothing.
+pub(crate) fn optional_exposed<S: Serializer>(
+    set: &Option<SelectorSet>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match set {
+        Some(set) => exposed(set, to),
+        None => to.serialize_none(),
+    }
+}
+
 /// Writes the selectors as `type:value` texts, for an answer to an operator.
 pub(crate) fn exposed<S: Serializer>(set: &SelectorSet, to: S) -> Result<S::Ok, S::Error> {
     set.iter()

@@ -1,5 +1,7 @@
 //! The distinguished name of a certificate.
 
+use signet_spiffe::csr::Csr;
+
 /// The longest common name: `ub-common-name`, RFC 5280 appendix A.1.
 pub const MAX_COMMON_NAME_CHARS: usize = 64;
 
@@ -26,6 +28,24 @@ pub enum Attribute {
     CommonName,
 }
 
+impl Attribute {
+    /// The attribute with this object identifier, if it is one of them.
+    pub fn of_oid(oid: &[u64]) -> Option<Self> {
+        match oid {
+            [2, 5, 4, 6] => Some(Self::Country),
+            [2, 5, 4, 10] => Some(Self::Organization),
+            [2, 5, 4, 11] => Some(Self::OrganizationalUnit),
+            [2, 5, 4, 7] => Some(Self::Locality),
+            [2, 5, 4, 8] => Some(Self::Province),
+            [2, 5, 4, 9] => Some(Self::StreetAddress),
+            [2, 5, 4, 17] => Some(Self::PostalCode),
+            [2, 5, 4, 5] => Some(Self::SerialNumber),
+            [2, 5, 4, 3] => Some(Self::CommonName),
+            _ => None,
+        }
+    }
+}
+
 /// A distinguished name: attributes in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject(Vec<(Attribute, String)>);
@@ -42,6 +62,21 @@ impl Subject {
             (Attribute::Country, "US".to_owned()),
             (Attribute::Organization, "SPIRE".to_owned()),
         ])
+    }
+
+    /// The subject a CSR asks for; without one, the usual one. Attributes not known here are left
+    /// out.
+    pub fn of_csr(csr: &Csr) -> Self {
+        let known = csr.subject.iter().filter_map(|attribute| {
+            let kind = Attribute::of_oid(&attribute.oid)?;
+            Some((kind, attribute.value.clone()))
+        });
+        let asked = Self::new(known);
+        if asked.is_empty() {
+            Self::svid()
+        } else {
+            asked
+        }
     }
 
     /// With the first DNS name as its only common name. A DNS name too long for a common name stays

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use signet_spiffe::csr::Csr;
 use signet_spiffe::{PublicKey, SpiffeId};
 
 use super::{Approved, Moment, Policy, Refusal, Subject};
@@ -37,23 +38,6 @@ pub struct X509Grant {
     pub lifetime: Lifetime,
     /// What it is for.
     pub purpose: Purpose,
-}
-
-/// What an administrator asks to be minted; out of a CSR whose signature was verified.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MintX509 {
-    /// The URI SANs of the CSR that are SPIFFE IDs.
-    pub spiffe_ids: Vec<SpiffeId>,
-    /// The number of URI SANs, SPIFFE IDs or not.
-    pub uri_count: usize,
-    /// The subject of the CSR; may be empty.
-    pub subject: Subject,
-    /// The DNS SANs of the CSR.
-    pub dns_names: Vec<String>,
-    /// The key of the CSR.
-    pub public_key: PublicKey,
-    /// The lifetime asked for.
-    pub ttl: Option<Duration>,
 }
 
 /// An X509-SVID for a workload: everything but the key comes from the entry.
@@ -148,45 +132,44 @@ fn infrastructure(
     }))
 }
 
-/// An X509-SVID that an administrator asks for: ID, names and subject are the request's, within the
-/// rules for entries.
+/// An X509-SVID that an administrator asks for with a CSR whose signature was verified
+/// ([`signet_spiffe::csr::verify`]): ID, names and subject are the request's, within the rules for
+/// entries.
 pub fn mint_x509(
     policy: &Policy,
     moment: Moment,
-    asked: MintX509,
+    csr: Csr,
+    ttl: Option<Duration>,
 ) -> Result<Approved<X509Grant>, Refusal> {
-    let [spiffe_id] = asked.spiffe_ids.as_slice() else {
-        return Err(Refusal::SpiffeIdCount {
-            count: asked.uri_count,
-        });
-    };
-    if asked.uri_count != 1 {
-        return Err(Refusal::SpiffeIdCount {
-            count: asked.uri_count,
-        });
-    }
-    role::workload(spiffe_id, &policy.trust_domain).map_err(Refusal::SpiffeId)?;
-    let dns_names = dns::check_all(asked.dns_names).map_err(Refusal::Dns)?;
+    let spiffe_id = only_spiffe_id(&csr)?;
+    role::workload(&spiffe_id, &policy.trust_domain).map_err(Refusal::SpiffeId)?;
+    let subject = Subject::of_csr(&csr);
+    let dns_names = dns::check_all(csr.dns_names).map_err(Refusal::Dns)?;
     dns::check_overlap(&dns_names).map_err(Refusal::Dns)?;
-    let subject = match asked.subject.is_empty() {
-        true => Subject::svid(),
-        false => asked.subject,
-    };
     let default = policy.default_x509_svid_ttl;
-    let end = moment.authority_not_after;
-    let lifetime = lifetime::svid(moment.now, asked.ttl, default, None, end);
+    let lifetime = lifetime::svid(moment.now, ttl, default, None, moment.authority_not_after);
     Ok(Approved(X509Grant {
-        spiffe_id: spiffe_id.clone(),
+        spiffe_id,
         subject: subject.named_after(&dns_names),
         dns_names,
-        public_key: asked.public_key,
+        public_key: csr.public_key,
         lifetime: lifetime.map_err(Refusal::Lifetime)?,
         purpose: Purpose::Workload,
     }))
 }
 
+/// X509-SVID section 2: exactly one URI, and it is the SPIFFE ID.
+fn only_spiffe_id(csr: &Csr) -> Result<SpiffeId, Refusal> {
+    match (csr.spiffe_ids.as_slice(), csr.uri_count) {
+        ([spiffe_id], 1) => Ok(spiffe_id.clone()),
+        (_, count) => Err(Refusal::SpiffeIdCount { count }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use signet_spiffe::csr::SubjectAttribute;
+
     use super::*;
     use crate::approve::Attribute;
     use crate::entry::Entry;
@@ -212,19 +195,25 @@ mod tests {
         workload_x509(&policy(), moment(), &authorized(entry), key())
     }
 
-    fn mint() -> MintX509 {
-        MintX509 {
+    fn csr() -> Csr {
+        Csr {
             spiffe_ids: vec![id("/minted")],
             uri_count: 1,
-            subject: Subject::default(),
+            subject: Vec::new(),
             dns_names: Vec::new(),
             public_key: key(),
-            ttl: None,
         }
     }
 
-    fn minted(asked: MintX509) -> Result<Approved<X509Grant>, Refusal> {
-        mint_x509(&policy(), moment(), asked)
+    fn attribute(oid: &[u64], value: &str) -> SubjectAttribute {
+        SubjectAttribute {
+            oid: oid.to_vec(),
+            value: value.to_owned(),
+        }
+    }
+
+    fn minted(csr: Csr) -> Result<Approved<X509Grant>, Refusal> {
+        mint_x509(&policy(), moment(), csr, None)
     }
 
     #[test]
@@ -357,16 +346,16 @@ mod tests {
 
     #[test]
     fn a_minted_svid_keeps_the_requests_subject_but_for_the_common_name() {
-        let grant = minted(MintX509 {
-            subject: Subject::new([
-                (Attribute::Organization, "Acme".to_owned()),
-                (Attribute::CommonName, "old".to_owned()),
-            ]),
+        let csr = Csr {
+            subject: vec![
+                attribute(&[2, 5, 4, 10], "Acme"),
+                attribute(&[2, 5, 4, 3], "old"),
+            ],
             dns_names: vec!["web".to_owned()],
-            ttl: Some(Duration::from_secs(5)),
-            ..mint()
-        });
-        let grant = grant.unwrap();
+            ..csr()
+        };
+        let ttl = Some(Duration::from_secs(5));
+        let grant = mint_x509(&policy(), moment(), csr, ttl).unwrap();
         assert_eq!(
             grant.subject.attributes().collect::<Vec<_>>(),
             [
@@ -379,7 +368,12 @@ mod tests {
 
     #[test]
     fn a_minted_svid_without_a_subject_gets_the_usual_one() {
-        assert_eq!(minted(mint()).unwrap().subject, Subject::svid());
+        assert_eq!(minted(csr()).unwrap().subject, Subject::svid());
+        let only_unknown = Csr {
+            subject: vec![attribute(&[1, 2, 3], "x")],
+            ..csr()
+        };
+        assert_eq!(minted(only_unknown).unwrap().subject, Subject::svid());
     }
 
     #[test]
@@ -390,10 +384,10 @@ mod tests {
             (vec![id("/a")], 2),
             (vec![id("/a"), id("/b")], 2),
         ] {
-            let asked = MintX509 {
+            let asked = Csr {
                 spiffe_ids,
                 uri_count,
-                ..mint()
+                ..csr()
             };
             assert_eq!(
                 minted(asked).unwrap_err(),
@@ -406,9 +400,9 @@ mod tests {
     fn nothing_but_a_workload_of_the_own_trust_domain_is_minted() {
         let foreign = SpiffeId::parse("spiffe://other.org/web").unwrap();
         for spiffe_id in [agent_id("a"), id("/spire/server"), id(""), foreign] {
-            let asked = MintX509 {
+            let asked = Csr {
                 spiffe_ids: vec![spiffe_id],
-                ..mint()
+                ..csr()
             };
             assert!(matches!(minted(asked), Err(Refusal::SpiffeId(_))));
         }
@@ -417,9 +411,9 @@ mod tests {
     #[test]
     fn bad_and_overlapping_dns_names_are_not_minted() {
         for names in [&["a."][..], &["*.a.b", "x.a.b"]] {
-            let asked = MintX509 {
+            let asked = Csr {
                 dns_names: names.iter().map(|n| n.to_string()).collect(),
-                ..mint()
+                ..csr()
             };
             assert!(matches!(minted(asked), Err(Refusal::Dns(_))), "{names:?}");
         }

@@ -248,6 +248,10 @@ proptest! {
             for entry in facts.entries.values() {
                 let one = index.authorizes(&agent, &entry.id, now);
                 prop_assert_eq!(one.is_some(), authorized.contains(entry));
+                if !entry.is_node_alias() {
+                    let serving = index.agents_serving(entry, now);
+                    prop_assert_eq!(serving.contains(&agent), authorized.contains(entry));
+                }
             }
         }
     }

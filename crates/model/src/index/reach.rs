@@ -114,14 +114,27 @@ impl Index {
         false
     }
 
+    /// The active agents that may serve the entry at this time; for a node alias, those that take
+    /// part in it.
+    pub fn agents_serving(&self, entry: &Entry, now: SystemTime) -> BTreeSet<SpiffeId> {
+        let mut agents = self.agents_above(entry, |link| link.is_effective(now));
+        agents.retain(|id| self.active_agent(id, now).is_some());
+        agents
+    }
+
     /// The attested agents that may serve the entry, or for a node alias take part in it, at some
     /// time or other: ends are not looked at, so this may name one too many and never one too few.
     pub(super) fn agents_of(&self, entry: &Entry) -> BTreeSet<SpiffeId> {
+        self.agents_above(entry, |link| !link.disabled)
+    }
+
+    /// The agents from which such links lead to the entry, itself one of the links.
+    fn agents_above(&self, entry: &Entry, holds: impl Fn(&Entry) -> bool) -> BTreeSet<SpiffeId> {
         let mut agents = BTreeSet::new();
         let mut seen = HashSet::new();
         let mut links = vec![entry];
         while let Some(link) = links.pop() {
-            if link.disabled || !self.entries.is_linked(link) {
+            if !holds(link) || !self.entries.is_linked(link) {
                 continue;
             }
             if link.is_node_alias() {
