@@ -100,7 +100,7 @@ fn agents() -> impl Strategy<Value = Agent> {
                 selectors,
                 expires_at,
                 pending: pending.map(|end| (serial(2), end)),
-                ..agent("", &[])
+                ..agent("any", &[])
             };
             if banned { known.banned() } else { known }
         })
