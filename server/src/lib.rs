@@ -1,1 +1,3 @@
 //! The Signet server.
+
+pub mod config;

@@ -15,10 +15,19 @@ const KEYS: [Key; 13] = [
     Key::ignored("sql_transaction_timeout", PUSHED),
     Key::ignored("wit_key_type", NO_WIT),
     Key::ignored("wit_issuer", NO_WIT),
-    Key::ignored("named_pipe_name", "it is for Windows; the admin API is at socket_path"),
+    Key::ignored(
+        "named_pipe_name",
+        "it is for Windows; the admin API is at socket_path",
+    ),
     Key::implemented("feature_flags"),
-    Key::refused("require_pq_kem", "set it to false; key exchange prefers X25519MLKEM768 anyway"),
-    Key::refused("agent_spiffe_id_as_selector", "set it to false and parent such entries directly"),
+    Key::refused(
+        "require_pq_kem",
+        "set it to false; key exchange prefers X25519MLKEM768 anyway",
+    ),
+    Key::refused(
+        "agent_spiffe_id_as_selector",
+        "set it to false and parent such entries directly",
+    ),
     Key::refused(
         "auth_opa_policy_engine",
         "the authorization table is built in; give rights by admin_ids or admin entries",

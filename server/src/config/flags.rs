@@ -31,14 +31,21 @@ impl ServerFlags {
         let text = |flag: &Option<String>| flag.as_deref().map(Value::flag_text);
         Member::from_flags([
             ("bind_address", text(&self.bind_address)),
-            ("bind_port", self.server_port.map(|port| Value::flag_text(port.to_string()))),
+            (
+                "bind_port",
+                self.server_port
+                    .map(|port| Value::flag_text(port.to_string())),
+            ),
             ("socket_path", text(&self.socket_path)),
             ("data_dir", text(&self.data_dir)),
             ("trust_domain", text(&self.trust_domain)),
             ("log_file", text(&self.log_file)),
             ("log_format", text(&self.log_format)),
             ("log_level", text(&self.log_level)),
-            ("log_source_location", self.log_source_location.map(Value::flag_bool)),
+            (
+                "log_source_location",
+                self.log_source_location.map(Value::flag_bool),
+            ),
         ])
     }
 }

@@ -24,7 +24,9 @@ use signet_crypto::KeyType;
 use signet_spiffe::{SpiffeId, TrustDomain};
 
 pub use flags::ServerFlags;
-pub use plugins::{KeySettings, NodeAttestorSettings, StoreSettings, X509PopRoots, X509PopSettings};
+pub use plugins::{
+    KeySettings, NodeAttestorSettings, StoreSettings, X509PopRoots, X509PopSettings,
+};
 
 /// Where the file is looked for without `--config`, as in SPIRE.
 pub const DEFAULT_PATH: &str = "conf/server/server.conf";
@@ -170,7 +172,9 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
     let plugins = plugins::read(root, data_dir.as_deref());
     Some(ServerConfig {
         bind: server::bind(block),
-        socket_path: block.socket_path("socket_path").unwrap_or(DEFAULT_SOCKET_PATH.into()),
+        socket_path: block
+            .socket_path("socket_path")
+            .unwrap_or(DEFAULT_SOCKET_PATH.into()),
         admin_ids: server::admin_ids(block),
         rate_limits: server::rate_limits(block),
         audit_log_enabled: block.bool("audit_log_enabled").unwrap_or(false),

@@ -44,8 +44,11 @@ const KEYS: [Key; 24] = [
     ),
 ];
 
-const CA_SUBJECT_KEYS: [Key; 3] =
-    [Key::implemented("country"), Key::implemented("organization"), Key::implemented("common_name")];
+const CA_SUBJECT_KEYS: [Key; 3] = [
+    Key::implemented("country"),
+    Key::implemented("organization"),
+    Key::implemented("common_name"),
+];
 
 const RATE_LIMIT_KEYS: [Key; 2] = [Key::implemented("attestation"), Key::implemented("signing")];
 
@@ -76,7 +79,8 @@ pub(super) fn trust_domain(block: &Section<'_>) -> Option<TrustDomain> {
 
 pub(super) fn bind(block: &Section<'_>) -> SocketAddr {
     let address = block.parsed("bind_address", |text| {
-        text.parse::<IpAddr>().map_err(|_| format!("{text:?} is no IP address"))
+        text.parse::<IpAddr>()
+            .map_err(|_| format!("{text:?} is no IP address"))
     });
     let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     SocketAddr::new(address, block.port("bind_port").unwrap_or(DEFAULT_PORT))
@@ -90,11 +94,15 @@ pub(super) fn admin_ids(block: &Section<'_>) -> BTreeSet<SpiffeId> {
 }
 
 pub(super) fn authority(block: &Section<'_>) -> AuthoritySettings {
-    let ca_key_type = block.choice("ca_key_type", &KEY_TYPES).unwrap_or(KeyType::EcP256);
+    let ca_key_type = block
+        .choice("ca_key_type", &KEY_TYPES)
+        .unwrap_or(KeyType::EcP256);
     AuthoritySettings {
         ttl: block.ttl("ca_ttl").unwrap_or(DEFAULT_CA_TTL),
         ca_key_type,
-        jwt_key_type: block.choice("jwt_key_type", &KEY_TYPES).unwrap_or(ca_key_type),
+        jwt_key_type: block
+            .choice("jwt_key_type", &KEY_TYPES)
+            .unwrap_or(ca_key_type),
         subject: ca_subject(block),
     }
 }
@@ -102,24 +110,40 @@ pub(super) fn authority(block: &Section<'_>) -> AuthoritySettings {
 fn ca_subject(block: &Section<'_>) -> CaSubject {
     let subject = block.block("ca_subject");
     subject.check(&[&CA_SUBJECT_KEYS], Unknown::Refused);
-    let list = |key| subject.strings(key).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let list = |key| {
+        subject
+            .strings(key)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let (country, organization) = (list("country"), list("organization"));
     let common_name = subject.string("common_name").map(str::to_owned);
     if country.is_empty() && organization.is_empty() && common_name.is_none() {
         return CaSubject::default();
     }
-    CaSubject { country, organization, common_name }
+    CaSubject {
+        country,
+        organization,
+        common_name,
+    }
 }
 
 impl Default for CaSubject {
     fn default() -> Self {
         let (country, organization) = (vec!["US".to_owned()], vec!["SPIFFE".to_owned()]);
-        Self { country, organization, common_name: None }
+        Self {
+            country,
+            organization,
+            common_name: None,
+        }
     }
 }
 
 pub(super) fn svids(block: &Section<'_>, ca_ttl: Duration) -> SvidSettings {
-    let x509_ttl = block.ttl("default_x509_svid_ttl").unwrap_or(DEFAULT_X509_TTL);
+    let x509_ttl = block
+        .ttl("default_x509_svid_ttl")
+        .unwrap_or(DEFAULT_X509_TTL);
     let settings = SvidSettings {
         x509_ttl,
         jwt_ttl: block.ttl("default_jwt_svid_ttl").unwrap_or(DEFAULT_JWT_TTL),
@@ -169,8 +193,14 @@ pub(super) fn rate_limits(block: &Section<'_>) -> RateLimits {
 
 pub(super) fn agent_pruning(block: &Section<'_>) -> Option<AgentPruning> {
     let batch_size = block.integer("prune_attested_nodes_batch_size", 0..=i64::from(u32::MAX));
-    let batch_size = batch_size.filter(|size| *size > 0).and_then(|size| usize::try_from(size).ok());
+    let batch_size = batch_size
+        .filter(|size| *size > 0)
+        .and_then(|size| usize::try_from(size).ok());
     let tofu = block.bool("prune_tofu_nodes").unwrap_or(false);
     let expired_for = block.ttl("prune_attested_nodes_expired_for")?;
-    Some(AgentPruning { expired_for, batch_size: batch_size.unwrap_or(DEFAULT_PRUNE_BATCH), tofu })
+    Some(AgentPruning {
+        expired_for,
+        batch_size: batch_size.unwrap_or(DEFAULT_PRUNE_BATCH),
+        tofu,
+    })
 }

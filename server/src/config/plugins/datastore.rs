@@ -51,12 +51,18 @@ pub enum StoreSettings {
 
 /// Without a plugin: redb in the data directory. `None` where a problem was found.
 pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<StoreSettings> {
-    let redb = StoreSettings::Redb { path: data_dir.join(REDB_FILE) };
-    let Some(plugin) = plugin else { return Some(redb) };
+    let redb = StoreSettings::Redb {
+        path: data_dir.join(REDB_FILE),
+    };
+    let Some(plugin) = plugin else {
+        return Some(redb);
+    };
     match plugin.name {
         "memory" => {
             plugin.data.check(&[], Unknown::Refused);
-            plugin.block.warn_here("every entry and agent is lost when the server stops");
+            plugin
+                .block
+                .warn_here("every entry and agent is lost when the server stops");
             Some(StoreSettings::Memory)
         }
         "sled" => sled(plugin, data_dir),
@@ -71,7 +77,12 @@ pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<Store
         }
         _ => {
             plugin.data.check(&[&PATH_KEYS], Unknown::Refused);
-            Some(plugin.data.path("path").map_or(redb, |path| StoreSettings::Redb { path }))
+            Some(
+                plugin
+                    .data
+                    .path("path")
+                    .map_or(redb, |path| StoreSettings::Redb { path }),
+            )
         }
     }
 }
@@ -84,7 +95,12 @@ fn sled(plugin: &Plugin<'_>, data_dir: &Path) -> Option<StoreSettings> {
         );
         return None;
     }
-    plugin.block.warn_here("sled may lose acknowledged writes in a power cut; \"redb\" does not");
-    let path = plugin.data.path("path").unwrap_or_else(|| data_dir.join(SLED_DIRECTORY));
+    plugin
+        .block
+        .warn_here("sled may lose acknowledged writes in a power cut; \"redb\" does not");
+    let path = plugin
+        .data
+        .path("path")
+        .unwrap_or_else(|| data_dir.join(SLED_DIRECTORY));
     Some(StoreSettings::Sled { path })
 }

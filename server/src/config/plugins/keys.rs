@@ -35,8 +35,14 @@ pub enum KeySettings {
 /// Without a plugin: a file in the data directory. `None` where a problem was found.
 pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<KeySettings> {
     match plugin {
-        None => Some(KeySettings::Disk { path: data_dir.join(KEYS_FILE) }),
-        Some(Plugin { name: "memory", data, .. }) => {
+        None => Some(KeySettings::Disk {
+            path: data_dir.join(KEYS_FILE),
+        }),
+        Some(Plugin {
+            name: "memory",
+            data,
+            ..
+        }) => {
             data.check(&[], Unknown::Warned);
             Some(KeySettings::Memory)
         }

@@ -19,13 +19,41 @@ const NO_PUBLISHER: &str =
 const NO_COMPOSER: &str = "subjects are not extended; remove the block";
 
 const KINDS: [PluginKind; 7] = [
-    PluginKind { kind: "DataStore", names: &datastore::NAMES, many: false },
-    PluginKind { kind: "KeyManager", names: &keys::NAMES, many: false },
-    PluginKind { kind: "NodeAttestor", names: &node_attestor::NAMES, many: true },
-    PluginKind { kind: "UpstreamAuthority", names: &UPSTREAM_AUTHORITIES, many: false },
-    PluginKind { kind: "Notifier", names: &NOTIFIERS, many: true },
-    PluginKind { kind: "BundlePublisher", names: &BUNDLE_PUBLISHERS, many: true },
-    PluginKind { kind: "CredentialComposer", names: &CREDENTIAL_COMPOSERS, many: true },
+    PluginKind {
+        kind: "DataStore",
+        names: &datastore::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "KeyManager",
+        names: &keys::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "NodeAttestor",
+        names: &node_attestor::NAMES,
+        many: true,
+    },
+    PluginKind {
+        kind: "UpstreamAuthority",
+        names: &UPSTREAM_AUTHORITIES,
+        many: false,
+    },
+    PluginKind {
+        kind: "Notifier",
+        names: &NOTIFIERS,
+        many: true,
+    },
+    PluginKind {
+        kind: "BundlePublisher",
+        names: &BUNDLE_PUBLISHERS,
+        many: true,
+    },
+    PluginKind {
+        kind: "CredentialComposer",
+        names: &CREDENTIAL_COMPOSERS,
+        many: true,
+    },
 ];
 
 const UPSTREAM_AUTHORITIES: [Key; 8] = [
@@ -39,8 +67,10 @@ const UPSTREAM_AUTHORITIES: [Key; 8] = [
     Key::refused("ejbca", SELF_SIGNED),
 ];
 
-const NOTIFIERS: [Key; 2] =
-    [Key::refused("gcs_bundle", NO_PUBLISHER), Key::refused("k8sbundle", NO_PUBLISHER)];
+const NOTIFIERS: [Key; 2] = [
+    Key::refused("gcs_bundle", NO_PUBLISHER),
+    Key::refused("k8sbundle", NO_PUBLISHER),
+];
 
 const BUNDLE_PUBLISHERS: [Key; 5] = [
     Key::refused("aws_s3", NO_PUBLISHER),
@@ -66,7 +96,9 @@ pub(super) fn read(root: &Section<'_>, data_dir: Option<&Path>) -> Plugins {
     Plugins {
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir),
-        node_attestors: of_kind(&found, "NodeAttestor").filter_map(node_attestor::read).collect(),
+        node_attestors: of_kind(&found, "NodeAttestor")
+            .filter_map(node_attestor::read)
+            .collect(),
     }
 }
 

@@ -103,11 +103,22 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
     let settings = X509PopSettings {
         roots: X509PopRoots::Files(Vec::new()),
         agent_path_template: data.string("agent_path_template").map(str::to_owned),
-        max_intermediates: size("max_intermediates", MAX_INTERMEDIATES, DEFAULT_MAX_INTERMEDIATES),
-        max_rsa_key_bits: size("max_rsa_key_size", MAX_RSA_KEY_BITS, DEFAULT_MAX_RSA_KEY_BITS),
+        max_intermediates: size(
+            "max_intermediates",
+            MAX_INTERMEDIATES,
+            DEFAULT_MAX_INTERMEDIATES,
+        ),
+        max_rsa_key_bits: size(
+            "max_rsa_key_size",
+            MAX_RSA_KEY_BITS,
+            DEFAULT_MAX_RSA_KEY_BITS,
+        ),
         verify_client_ip: data.bool("verify_client_ip").unwrap_or(false),
     };
-    let modes = [("external_pki", Mode::ExternalPki), ("spiffe", Mode::Spiffe)];
+    let modes = [
+        ("external_pki", Mode::ExternalPki),
+        ("spiffe", Mode::Spiffe),
+    ];
     let roots = match data.choice("mode", &modes).unwrap_or(Mode::ExternalPki) {
         Mode::ExternalPki => root_files(data)?,
         Mode::Spiffe => own_bundle(data)?,
@@ -117,16 +128,26 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
 
 fn root_files(data: &Section<'_>) -> Option<X509PopRoots> {
     let one = data.path("ca_bundle_path");
-    let many: Vec<_> = data.strings("ca_bundle_paths").into_iter().map(PathBuf::from).collect();
+    let many: Vec<_> = data
+        .strings("ca_bundle_paths")
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
     match (one, many.is_empty()) {
         (Some(path), true) => Some(X509PopRoots::Files(vec![path])),
         (None, false) => Some(X509PopRoots::Files(many)),
         (Some(_), false) => {
-            data.problem("ca_bundle_paths", "stands beside ca_bundle_path; give one of them");
+            data.problem(
+                "ca_bundle_paths",
+                "stands beside ca_bundle_path; give one of them",
+            );
             None
         }
         (None, true) => {
-            data.problem("ca_bundle_path", "is required, or ca_bundle_paths, unless mode is \"spiffe\"");
+            data.problem(
+                "ca_bundle_path",
+                "is required, or ca_bundle_paths, unless mode is \"spiffe\"",
+            );
             None
         }
     }
@@ -135,13 +156,21 @@ fn root_files(data: &Section<'_>) -> Option<X509PopRoots> {
 fn own_bundle(data: &Section<'_>) -> Option<X509PopRoots> {
     for key in ["ca_bundle_path", "ca_bundle_paths"] {
         if data.is_set(key) {
-            data.problem(key, "has no place in mode \"spiffe\", which uses the server's own bundle");
+            data.problem(
+                key,
+                "has no place in mode \"spiffe\", which uses the server's own bundle",
+            );
         }
     }
     if data.is_set("spiffe_prefix") && data.is_set("svid_prefix") {
-        data.problem("svid_prefix", "is another name of spiffe_prefix; give one of them");
+        data.problem(
+            "svid_prefix",
+            "is another name of spiffe_prefix; give one of them",
+        );
     }
-    let prefix = data.string("spiffe_prefix").or_else(|| data.string("svid_prefix"));
+    let prefix = data
+        .string("spiffe_prefix")
+        .or_else(|| data.string("svid_prefix"));
     let mut prefix = prefix.unwrap_or(DEFAULT_PREFIX).to_owned();
     if !prefix.starts_with('/') {
         data.problem("spiffe_prefix", "must start with \"/\"");
