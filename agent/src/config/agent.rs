@@ -33,7 +33,10 @@ const KEYS: [Key; 20] = [
     Key::implemented("experimental"),
     Key::ignored("sds", NO_SDS),
     Key::ignored("disable_sds_api", "the SDS API is not served"),
-    Key::ignored("authorized_delegates", "the Delegated Identity API is not served yet"),
+    Key::ignored(
+        "authorized_delegates",
+        "the Delegated Identity API is not served yet",
+    ),
     Key::ignored("log_selectors", "the values of selectors are never logged"),
 ];
 
@@ -49,7 +52,10 @@ const DEFAULT_CACHE_SIZE: usize = 1000;
 const MIN_AVAILABILITY_TARGET: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn check(block: &Section<'_>) {
-    block.check(&[&KEYS, &BOOTSTRAP_KEYS, &LOG_KEYS, &PROFILING_KEYS], Unknown::Refused);
+    block.check(
+        &[&KEYS, &BOOTSTRAP_KEYS, &LOG_KEYS, &PROFILING_KEYS],
+        Unknown::Refused,
+    );
 }
 
 pub(super) fn switch(block: &Section<'_>, key: &str) -> bool {
@@ -68,15 +74,23 @@ pub(super) fn server(block: &Section<'_>) -> Option<ServerAddress> {
         return None;
     }
     let port = block.integer("server_port", 1..=65535)?;
-    Some(ServerAddress { host: host?.to_owned(), port: u16::try_from(port).ok()? })
+    Some(ServerAddress {
+        host: host?.to_owned(),
+        port: u16::try_from(port).ok()?,
+    })
 }
 
 /// The Workload API's socket and the admin socket. Whoever may reach the first must not find the
 /// second beside or below it.
 pub(super) fn sockets(block: &Section<'_>) -> (PathBuf, Option<PathBuf>) {
-    let public = block.socket_path("socket_path").unwrap_or(DEFAULT_SOCKET_PATH.into());
+    let public = block
+        .socket_path("socket_path")
+        .unwrap_or(DEFAULT_SOCKET_PATH.into());
     let admin = block.socket_path("admin_socket_path");
-    if admin.as_deref().is_some_and(|admin| is_below(admin, &public)) {
+    if admin
+        .as_deref()
+        .is_some_and(|admin| is_below(admin, &public))
+    {
         let message = "must not be in the directory of socket_path or below it";
         block.problem("admin_socket_path", message);
     }
@@ -84,21 +98,35 @@ pub(super) fn sockets(block: &Section<'_>) -> (PathBuf, Option<PathBuf>) {
 }
 
 fn is_below(admin: &Path, public: &Path) -> bool {
-    let (Ok(admin), Ok(public)) = (absolute(admin), absolute(public)) else { return false };
-    public.parent().is_some_and(|directory| admin.starts_with(directory))
+    let (Ok(admin), Ok(public)) = (absolute(admin), absolute(public)) else {
+        return false;
+    };
+    public
+        .parent()
+        .is_some_and(|directory| admin.starts_with(directory))
 }
 
 pub(super) fn join_token(block: &Section<'_>) -> Option<JoinTokenSource> {
-    let text = block.string("join_token").map(|token| SecretString::new(token.to_owned()));
+    let text = block
+        .string("join_token")
+        .map(|token| SecretString::new(token.to_owned()));
     let file = block.path("join_token_file");
     if text.is_some() && file.is_some() {
-        block.problem("join_token_file", "stands beside join_token; give one of them");
+        block.problem(
+            "join_token_file",
+            "stands beside join_token; give one of them",
+        );
     }
-    text.map(JoinTokenSource::Text).or(file.map(JoinTokenSource::File))
+    text.map(JoinTokenSource::Text)
+        .or(file.map(JoinTokenSource::File))
 }
 
 pub(super) fn foreign_claims(block: &Section<'_>) -> BTreeSet<String> {
-    block.strings("allowed_foreign_jwt_claims").into_iter().map(str::to_owned).collect()
+    block
+        .strings("allowed_foreign_jwt_claims")
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 pub(super) fn availability_target(block: &Section<'_>) -> Option<Duration> {
@@ -116,6 +144,9 @@ pub(super) fn workload_key_type(block: &Section<'_>) -> KeyType {
 
 /// Zero stands for the default, as in SPIRE.
 pub(super) fn cache_size(block: &Section<'_>, key: &str) -> usize {
-    let size = block.integer(key, 0..=i64::from(u32::MAX)).filter(|size| *size > 0);
-    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(DEFAULT_CACHE_SIZE)
+    let size = block
+        .integer(key, 0..=i64::from(u32::MAX))
+        .filter(|size| *size > 0);
+    size.and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(DEFAULT_CACHE_SIZE)
 }

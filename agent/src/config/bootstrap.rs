@@ -17,7 +17,10 @@ pub(super) const BOOTSTRAP_KEYS: [Key; 8] = [
     Key::implemented("trust_bundle_format"),
     Key::implemented("insecure_bootstrap"),
     Key::implemented("rebootstrap_mode"),
-    Key::ignored("rebootstrap_delay", "the agent never bootstraps again by itself"),
+    Key::ignored(
+        "rebootstrap_delay",
+        "the agent never bootstraps again by itself",
+    ),
     Key::refused(
         "trust_bundle_spiffe_workload_api",
         "write that agent's bundle to a file and give it as trust_bundle_path",
@@ -72,21 +75,32 @@ pub enum BundleFormat {
 /// `None` where a problem was found.
 pub(super) fn read(block: &Section<'_>) -> Option<BundleSource> {
     check_rebootstrap(block);
-    let format = block.choice("trust_bundle_format", &FORMATS).unwrap_or_default();
+    let format = block
+        .choice("trust_bundle_format", &FORMATS)
+        .unwrap_or_default();
     let path = block.path("trust_bundle_path");
     let insecure = block.bool("insecure_bootstrap").unwrap_or(false);
     let has_url = block.is_set("trust_bundle_url");
     if !has_url && block.is_set("trust_bundle_unix_socket") {
-        block.problem("trust_bundle_unix_socket", "needs trust_bundle_url beside it");
+        block.problem(
+            "trust_bundle_unix_socket",
+            "needs trust_bundle_url beside it",
+        );
     }
     if insecure && (has_url || path.is_some()) {
-        block.warn("insecure_bootstrap", "has no effect: the given trust bundle is used");
+        block.warn(
+            "insecure_bootstrap",
+            "has no effect: the given trust bundle is used",
+        );
     }
     match (path, has_url) {
         (Some(path), false) => Some(BundleSource::File { path, format }),
         (None, true) => from_url(block, format),
         (Some(_), true) => {
-            block.problem("trust_bundle_url", "stands beside trust_bundle_path; give one of them");
+            block.problem(
+                "trust_bundle_url",
+                "stands beside trust_bundle_path; give one of them",
+            );
             None
         }
         (None, false) if insecure => Some(BundleSource::Insecure),
@@ -122,19 +136,32 @@ fn over_unix_socket(
     let key = "trust_bundle_url";
     let mut query = url.query().unwrap_or("").split('&');
     if query.any(|pair| pair.starts_with("spiffe-") || pair.starts_with("spire-")) {
-        block.problem(key, "must have no query key that starts with \"spiffe-\" or \"spire-\"");
+        block.problem(
+            key,
+            "must have no query key that starts with \"spiffe-\" or \"spire-\"",
+        );
     }
     if url.scheme_str() != Some("http") {
-        block.problem(key, "must start with http:// beside trust_bundle_unix_socket");
+        block.problem(
+            key,
+            "must start with http:// beside trust_bundle_unix_socket",
+        );
         return None;
     }
-    Some(BundleSource::UnixSocket { url, socket, format })
+    Some(BundleSource::UnixSocket {
+        url,
+        socket,
+        format,
+    })
 }
 
 /// Not re-bootstrapping is the default and all there is.
 fn check_rebootstrap(block: &Section<'_>) {
     let modes = [("never", false), ("auto", true), ("always", true)];
     if block.choice("rebootstrap_mode", &modes) == Some(true) {
-        block.problem("rebootstrap_mode", format!("not supported yet: {NO_REBOOTSTRAP}"));
+        block.problem(
+            "rebootstrap_mode",
+            format!("not supported yet: {NO_REBOOTSTRAP}"),
+        );
     }
 }

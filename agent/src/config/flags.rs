@@ -56,11 +56,20 @@ impl AgentFlags {
         let verifiers = switch(self.allow_unauthenticated_verifiers);
         Member::from_flags([
             ("server_address", text(&self.server_address)),
-            ("server_port", self.server_port.map(|port| Value::flag_text(port.to_string()))),
+            (
+                "server_port",
+                self.server_port
+                    .map(|port| Value::flag_text(port.to_string())),
+            ),
             ("trust_domain", text(&self.trust_domain)),
             ("data_dir", text(&self.data_dir)),
             ("socket_path", text(&self.socket_path)),
-            ("join_token", self.join_token.as_ref().map(|token| Value::flag_text(token.expose()))),
+            (
+                "join_token",
+                self.join_token
+                    .as_ref()
+                    .map(|token| Value::flag_text(token.expose())),
+            ),
             ("join_token_file", text(&self.join_token_file)),
             ("trust_bundle_path", text(&self.trust_bundle)),
             ("trust_bundle_url", text(&self.trust_bundle_url)),

@@ -43,7 +43,7 @@ const BLOCKS: [Key; 4] = [
 ];
 
 /// Everything the agent is told. Names are those of the file where a field says no more.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AgentConfig {
     /// `trust_domain`.
     pub trust_domain: TrustDomain,
@@ -99,7 +99,7 @@ pub struct ServerAddress {
 }
 
 /// Where the join token comes from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum JoinTokenSource {
     /// Given as text.
     Text(SecretString),

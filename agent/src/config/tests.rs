@@ -53,15 +53,29 @@ fn with_plugins(plugins: &str) -> String {
 fn trust_domain_server_and_bundle_are_all_that_is_needed() {
     let config = quiet(MINIMAL);
     assert_eq!(config.trust_domain.name(), "example.org");
-    assert_eq!(config.server, ServerAddress { host: "localhost".into(), port: 8081 });
+    assert_eq!(
+        config.server,
+        ServerAddress {
+            host: "localhost".into(),
+            port: 8081
+        }
+    );
     assert_eq!(config.data_dir, Path::new("."));
     assert_eq!(config.socket_path, Path::new(DEFAULT_SOCKET_PATH));
     assert_eq!(config.admin_socket_path, None);
     assert!(config.workload_api && !config.allow_unauthenticated_verifiers);
     assert_eq!(config.workload_key_type, KeyType::EcP256);
-    assert_eq!((config.x509_cache_size, config.jwt_cache_size), (1000, 1000));
+    assert_eq!(
+        (config.x509_cache_size, config.jwt_cache_size),
+        (1000, 1000)
+    );
     assert_eq!(config.sync_interval, Duration::from_secs(5));
-    assert_eq!(config.keys, KeySettings::Disk { directory: ".".into() });
+    assert_eq!(
+        config.keys,
+        KeySettings::Disk {
+            directory: ".".into()
+        }
+    );
     assert_eq!(config.node_attestor, NodeAttestorSettings::JoinToken);
     let unix = WorkloadAttestorSettings::Unix(UnixSettings::default());
     assert_eq!(config.workload_attestors, [unix]);
@@ -92,21 +106,32 @@ fn every_key_of_the_agent_block_is_read() {
         experimental { sync_interval = "1s" }"#,
     ));
     assert_eq!(config.socket_path, Path::new("/run/a/api.sock"));
-    assert_eq!(config.admin_socket_path.as_deref(), Some(Path::new("/run/b/admin.sock")));
+    assert_eq!(
+        config.admin_socket_path.as_deref(),
+        Some(Path::new("/run/b/admin.sock"))
+    );
     assert!(matches!(&config.join_token, Some(JoinTokenSource::Text(t)) if t.expose() == "abc"));
     assert!(config.allow_unauthenticated_verifiers && !config.workload_api);
     assert_eq!(config.allowed_foreign_jwt_claims.len(), 2);
-    assert_eq!(config.availability_target, Some(Duration::from_secs(48 * 3_600)));
+    assert_eq!(
+        config.availability_target,
+        Some(Duration::from_secs(48 * 3_600))
+    );
     assert_eq!(config.workload_key_type, KeyType::Rsa2048);
     assert_eq!((config.x509_cache_size, config.jwt_cache_size), (5, 1000));
     assert_eq!(config.sync_interval, Duration::from_secs(1));
-    assert_eq!(config.keys, KeySettings::Disk { directory: "/d".into() });
+    assert_eq!(
+        config.keys,
+        KeySettings::Disk {
+            directory: "/d".into()
+        }
+    );
 }
 
 #[test]
 fn all_problems_of_all_blocks_come_at_once() {
     let text = r#"agent {
-        trust_domain = "example.org/x"
+        trust_domain = "spiffe://example.org/x"
         server_adress = "localhost"
         server_port = 0
         insecure_bootstrap = "true"
@@ -118,8 +143,8 @@ fn all_problems_of_all_blocks_come_at_once() {
     }
     plugins { WorkloadAttestor "docker" {} }"#;
     let starts = [
-        "agent.conf: agent.server_address: is required",
-        "agent.conf: agent.trust_bundle_path: is required",
+        "agent.conf:1: agent.server_address: is required",
+        "agent.conf:1: agent.trust_bundle_path: is required",
         "agent.conf:2: agent.trust_domain: trust domain has a path",
         "agent.conf:3: agent.server_adress: unknown key; did you mean \"server_address\"?",
         "agent.conf:4: agent.server_port: ",
@@ -135,14 +160,20 @@ fn all_problems_of_all_blocks_come_at_once() {
     found.sort_by_key(|line| starts.iter().position(|start| line.starts_with(start)));
     assert_eq!(found.len(), starts.len(), "{found:#?}");
     for (line, start) in found.iter().zip(starts) {
-        assert!(line.starts_with(start), "{line} does not start with {start}");
+        assert!(
+            line.starts_with(start),
+            "{line} does not start with {start}"
+        );
     }
 }
 
 #[test]
 fn the_join_token_does_not_show_in_the_settings_or_flags() {
     let token = Some(SecretString::new("hunter2".to_owned()));
-    let flags = AgentFlags { join_token: token, ..AgentFlags::default() };
+    let flags = AgentFlags {
+        join_token: token,
+        ..AgentFlags::default()
+    };
     let (config, _) = outcome(MINIMAL, &flags).expect("accepted");
     assert!(config.join_token.is_some());
     assert!(!format!("{config:?}{flags:?}").contains("hunter2"));
@@ -152,13 +183,23 @@ fn the_join_token_does_not_show_in_the_settings_or_flags() {
 fn each_source_of_the_first_bundle_is_read() {
     let source = |keys: &str| quiet(&bootstrap(keys)).bootstrap;
     let pem = BundleFormat::Pem;
-    let file = BundleSource::File { path: "/b".into(), format: BundleFormat::Spiffe };
-    assert_eq!(source("trust_bundle_path = \"/b\", trust_bundle_format = \"spiffe\""), file);
+    let file = BundleSource::File {
+        path: "/b".into(),
+        format: BundleFormat::Spiffe,
+    };
+    assert_eq!(
+        source("trust_bundle_path = \"/b\", trust_bundle_format = \"spiffe\""),
+        file
+    );
     let url: http::Uri = "https://b.org/x".parse().expect("a URL");
     let fetched = BundleSource::Url { url, format: pem };
     assert_eq!(source("trust_bundle_url = \"https://b.org/x\""), fetched);
     let url = "http://localhost/x?a=b".parse().expect("a URL");
-    let local = BundleSource::UnixSocket { url, socket: "/s".into(), format: pem };
+    let local = BundleSource::UnixSocket {
+        url,
+        socket: "/s".into(),
+        format: pem,
+    };
     let keys = "trust_bundle_url = \"http://localhost/x?a=b\", trust_bundle_unix_socket = \"/s\"";
     assert_eq!(source(keys), local);
     assert_eq!(source("insecure_bootstrap = true"), BundleSource::Insecure);
@@ -168,13 +209,19 @@ fn each_source_of_the_first_bundle_is_read() {
 fn a_given_bundle_is_used_even_when_bootstrapping_insecurely() {
     let (config, warnings) = parsed(&with("insecure_bootstrap = true"));
     assert!(matches!(config.bootstrap, BundleSource::File { .. }));
-    assert!(warnings[0].contains("the given trust bundle is used"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("the given trust bundle is used"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
 fn a_source_of_the_first_bundle_that_cannot_be_trusted_is_refused() {
     for (keys, fault) in [
-        ("trust_bundle_url = \"http://b.org\"", "must start with https://"),
+        (
+            "trust_bundle_url = \"http://b.org\"",
+            "must start with https://",
+        ),
         ("trust_bundle_url = \"b.org\"", "must start with https://"),
         ("trust_bundle_url = \"https://b org\"", "is no URL"),
         (
@@ -193,7 +240,10 @@ fn a_source_of_the_first_bundle_that_cannot_be_trusted_is_refused() {
             "trust_bundle_url = \"https://b.org\", trust_bundle_path = \"/b\"",
             "stands beside trust_bundle_path",
         ),
-        ("trust_bundle_path = \"/b\", trust_bundle_format = \"der\"", "is none of: pem, spiffe"),
+        (
+            "trust_bundle_path = \"/b\", trust_bundle_format = \"der\"",
+            "is none of: pem, spiffe",
+        ),
     ] {
         let found = problems(&bootstrap(keys));
         assert_eq!(found.len(), 1, "{keys}: {found:?}");
@@ -206,9 +256,14 @@ fn the_admin_socket_stays_out_of_the_workloads_directory() {
     for admin in ["/run/a/admin.sock", "/run/a/b/admin.sock"] {
         let keys = format!("socket_path = \"/run/a/api.sock\", admin_socket_path = \"{admin}\"");
         let found = problems(&with(&keys));
-        assert!(found[0].contains("must not be in the directory of socket_path"), "{found:?}");
+        assert!(
+            found[0].contains("must not be in the directory of socket_path"),
+            "{found:?}"
+        );
     }
-    quiet(&with("socket_path = \"/run/a/api.sock\", admin_socket_path = \"/run/ab/x.sock\""));
+    quiet(&with(
+        "socket_path = \"/run/a/api.sock\", admin_socket_path = \"/run/ab/x.sock\"",
+    ));
 }
 
 #[test]
@@ -223,8 +278,17 @@ fn a_flag_wins_over_the_file() {
     };
     let (config, warnings) = outcome(MINIMAL, &flags).expect("accepted");
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(config.server, ServerAddress { host: "flag".into(), port: 1 });
-    let file = BundleSource::File { path: "/flag.pem".into(), format: BundleFormat::Pem };
+    assert_eq!(
+        config.server,
+        ServerAddress {
+            host: "flag".into(),
+            port: 1
+        }
+    );
+    let file = BundleSource::File {
+        path: "/flag.pem".into(),
+        format: BundleFormat::Pem,
+    };
     assert_eq!(config.bootstrap, file);
     assert!(!config.workload_api);
     assert_eq!(config.log.file.as_deref(), Some(Path::new("/flag.log")));
@@ -256,7 +320,9 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
     ] {
         assert_eq!(parsed(&with(keys)).1.len(), 1, "{keys}");
     }
-    quiet(&with("sds {}, experimental { ratelimit {}, broker {} }, authorized_delegates = []"));
+    quiet(&with(
+        "sds {}, experimental { ratelimit {}, broker {} }, authorized_delegates = []",
+    ));
 }
 
 #[test]
@@ -276,10 +342,19 @@ fn each_plugin_is_read() {
         certificate_path: "/c".into(),
         intermediates_path: Some("/i".into()),
     };
-    assert_eq!(config.node_attestor, NodeAttestorSettings::X509Pop(expected));
+    assert_eq!(
+        config.node_attestor,
+        NodeAttestorSettings::X509Pop(expected)
+    );
     let program_hash = ProgramHash::UpTo(1024);
-    let unix = UnixSettings { discover_workload_path: true, program_hash };
-    assert_eq!(config.workload_attestors, [WorkloadAttestorSettings::Unix(unix)]);
+    let unix = UnixSettings {
+        discover_workload_path: true,
+        program_hash,
+    };
+    assert_eq!(
+        config.workload_attestors,
+        [WorkloadAttestorSettings::Unix(unix)]
+    );
 }
 
 #[test]
@@ -287,10 +362,22 @@ fn plugins_that_lack_something_or_come_twice_are_refused() {
     for (plugins, faults) in [
         ("KeyManager \"disk\" {}", 1),
         ("NodeAttestor \"x509pop\" {}", 2),
-        ("NodeAttestor \"x509pop\" { plugin_data { spiffe_endpoint_socket = \"/s\" } }", 1),
-        ("NodeAttestor \"join_token\" {}\nNodeAttestor \"x509pop\" { plugin_data { private_key_path = \"/k\", certificate_path = \"/c\" } }", 1),
-        ("WorkloadAttestor \"unix\" {}\nWorkloadAttestor \"unix\" {}", 1),
-        ("WorkloadAttestor \"unix\" { plugin_data { discover_workload_path = \"yes\" } }", 1),
+        (
+            "NodeAttestor \"x509pop\" { plugin_data { spiffe_endpoint_socket = \"/s\" } }",
+            1,
+        ),
+        (
+            "NodeAttestor \"join_token\" {}\nNodeAttestor \"x509pop\" { plugin_data { private_key_path = \"/k\", certificate_path = \"/c\" } }",
+            1,
+        ),
+        (
+            "WorkloadAttestor \"unix\" {}\nWorkloadAttestor \"unix\" {}",
+            1,
+        ),
+        (
+            "WorkloadAttestor \"unix\" { plugin_data { discover_workload_path = \"yes\" } }",
+            1,
+        ),
         ("DataStore \"sql\" {}", 1),
     ] {
         assert_eq!(problems(&with_plugins(plugins)).len(), faults, "{plugins}");
@@ -300,7 +387,10 @@ fn plugins_that_lack_something_or_come_twice_are_refused() {
 #[test]
 fn keys_in_memory_with_a_join_token_are_warned_of() {
     let (_, warnings) = parsed(&with_plugins("KeyManager \"memory\" {}"));
-    assert!(warnings[0].contains("plugins.KeyManager: with keys in memory"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("plugins.KeyManager: with keys in memory"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -314,7 +404,9 @@ fn every_plugin_of_spire_is_known_by_name() {
         ("SVIDStore", "aws_secretsmanager gcp_secretmanager"),
     ] {
         for name in names.split(' ') {
-            let found = problems(&with_plugins(&format!("{kind} \"{name}\" {{ plugin_data {{}} }}")));
+            let found = problems(&with_plugins(&format!(
+                "{kind} \"{name}\" {{ plugin_data {{}} }}"
+            )));
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains("not supported yet: "), "{found:?}");
         }

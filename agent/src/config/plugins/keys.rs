@@ -24,8 +24,14 @@ pub enum KeySettings {
 /// Without a plugin: the data directory. `None` where a problem was found.
 pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<KeySettings> {
     match plugin {
-        None => Some(KeySettings::Disk { directory: data_dir.to_owned() }),
-        Some(Plugin { name: "memory", data, .. }) => {
+        None => Some(KeySettings::Disk {
+            directory: data_dir.to_owned(),
+        }),
+        Some(Plugin {
+            name: "memory",
+            data,
+            ..
+        }) => {
             data.check(&[], Unknown::Warned);
             Some(KeySettings::Memory)
         }

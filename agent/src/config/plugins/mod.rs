@@ -16,10 +16,26 @@ pub use workload_attestor::{ProgramHash, UnixSettings, WorkloadAttestorSettings}
 const NO_SVID_STORE: &str = "SVIDs are not pushed into secret stores; remove the block";
 
 const KINDS: [PluginKind; 4] = [
-    PluginKind { kind: "KeyManager", names: &keys::NAMES, many: false },
-    PluginKind { kind: "NodeAttestor", names: &node_attestor::NAMES, many: false },
-    PluginKind { kind: "WorkloadAttestor", names: &workload_attestor::NAMES, many: true },
-    PluginKind { kind: "SVIDStore", names: &SVID_STORES, many: true },
+    PluginKind {
+        kind: "KeyManager",
+        names: &keys::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "NodeAttestor",
+        names: &node_attestor::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "WorkloadAttestor",
+        names: &workload_attestor::NAMES,
+        many: true,
+    },
+    PluginKind {
+        kind: "SVIDStore",
+        names: &SVID_STORES,
+        many: true,
+    },
 ];
 
 const SVID_STORES: [Key; 2] = [
@@ -39,14 +55,19 @@ pub(super) fn read(root: &Section<'_>, data_dir: &Path) -> Plugins {
     let found = plugins(root, &KINDS);
     let keys = keys::read(of_kind(&found, "KeyManager").next(), data_dir);
     let node_attestor = node_attestor::read(of_kind(&found, "NodeAttestor").next());
-    if let (Some(KeySettings::Memory), Some(NodeAttestorSettings::JoinToken)) = (&keys, &node_attestor)
+    if let (Some(KeySettings::Memory), Some(NodeAttestorSettings::JoinToken)) =
+        (&keys, &node_attestor)
     {
         root.block("plugins").block("KeyManager").warn_here(
             "with keys in memory the agent needs a new join token after each restart; use \"disk\"",
         );
     }
     let workload_attestors = workload_attestor::read(of_kind(&found, "WorkloadAttestor"));
-    Plugins { keys, node_attestor, workload_attestors }
+    Plugins {
+        keys,
+        node_attestor,
+        workload_attestors,
+    }
 }
 
 fn of_kind<'p, 'a>(found: &'p [Plugin<'a>], kind: &str) -> impl Iterator<Item = &'p Plugin<'a>> {

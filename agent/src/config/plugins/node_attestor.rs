@@ -24,7 +24,10 @@ const X509POP_KEYS: [Key; 4] = [
     Key::implemented("private_key_path"),
     Key::implemented("certificate_path"),
     Key::implemented("intermediates_path"),
-    Key::refused("spiffe_endpoint_socket", "give private_key_path and certificate_path"),
+    Key::refused(
+        "spiffe_endpoint_socket",
+        "give private_key_path and certificate_path",
+    ),
 ];
 
 /// How the agent proves what it is.
@@ -51,7 +54,11 @@ pub struct X509PopSettings {
 pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> {
     match plugin {
         None => Some(NodeAttestorSettings::JoinToken),
-        Some(Plugin { name: "join_token", data, .. }) => {
+        Some(Plugin {
+            name: "join_token",
+            data,
+            ..
+        }) => {
             data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }

@@ -14,8 +14,10 @@ pub(super) const NAMES: [Key; 6] = [
     Key::refused("windows", USE_UNIX),
 ];
 
-const UNIX_KEYS: [Key; 2] =
-    [Key::implemented("discover_workload_path"), Key::implemented("workload_size_limit")];
+const UNIX_KEYS: [Key; 2] = [
+    Key::implemented("discover_workload_path"),
+    Key::implemented("workload_size_limit"),
+];
 
 /// One way in which the agent finds out what a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +51,9 @@ pub enum ProgramHash {
 pub(super) fn read<'p, 'a: 'p>(
     plugins: impl Iterator<Item = &'p Plugin<'a>>,
 ) -> Vec<WorkloadAttestorSettings> {
-    let found: Vec<_> =
-        plugins.map(|plugin| WorkloadAttestorSettings::Unix(unix(&plugin.data))).collect();
+    let found: Vec<_> = plugins
+        .map(|plugin| WorkloadAttestorSettings::Unix(unix(&plugin.data)))
+        .collect();
     if found.is_empty() {
         return vec![WorkloadAttestorSettings::Unix(UnixSettings::default())];
     }
@@ -59,7 +62,9 @@ pub(super) fn read<'p, 'a: 'p>(
 
 fn unix(data: &Section<'_>) -> UnixSettings {
     data.check(&[&UNIX_KEYS], Unknown::Warned);
-    let limit = data.integer("workload_size_limit", i64::MIN..=i64::MAX).unwrap_or(0);
+    let limit = data
+        .integer("workload_size_limit", i64::MIN..=i64::MAX)
+        .unwrap_or(0);
     UnixSettings {
         discover_workload_path: data.bool("discover_workload_path").unwrap_or(false),
         program_hash: match limit {
