@@ -1,3 +1,1 @@
 //! The Signet node agent.
-
-pub mod config;

@@ -1,3 +1,3 @@
 //! The Signet server.
 
-pub mod config;
+pub mod cli;

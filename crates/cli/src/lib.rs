@@ -8,14 +8,18 @@
 //! The commands themselves live in the programs. Nothing here knows one.
 
 pub mod answer;
+pub mod call;
 pub mod failure;
 pub mod go_flags;
 pub mod json;
 pub mod parse;
 pub mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod value;
 
 pub use answer::{Answer, OutputFormat};
+pub use call::{Call, ClientCommand, Target};
 pub use failure::Failure;
 pub use parse::{Stop, parse};

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{Command, Parser};
+use clap::{Arg, Command, Parser};
 
 use crate::go_flags;
 
@@ -25,7 +25,7 @@ pub struct Stop {
 /// [`Stop`] for help and version (0), a group without subcommand (1), an unknown or missing command
 /// (127) and every other mistake (1).
 pub fn parse<C: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<C, Stop> {
-    let mut command = C::command();
+    let mut command = with_switches(C::command());
     command.build();
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
@@ -38,6 +38,15 @@ pub fn parse<C: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result
     let line = std::iter::once(program).chain(normalized.iter().cloned());
     let matches = command.clone().try_get_matches_from(line).map_err(stop)?;
     C::from_arg_matches(&matches).map_err(stop)
+}
+
+/// A boolean, marked by taking its value after `=` only, is true when it has none.
+fn with_switches(command: Command) -> Command {
+    let switch = |flag: Arg| match flag.is_require_equals_set() {
+        true => flag.num_args(0..=1).default_missing_value("true"),
+        false => flag,
+    };
+    command.mut_args(switch).mut_subcommands(with_switches)
 }
 
 fn exit_code(root: &Command, arguments: &[OsString], kind: ErrorKind) -> u8 {
@@ -62,6 +71,7 @@ fn names_a_command(root: &Command, arguments: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value;
 
     #[derive(Debug, Parser)]
     #[command(name = "test", version = "1.2.3")]
@@ -75,6 +85,8 @@ mod tests {
         Generate {
             #[arg(long)]
             spiffe_id: String,
+            #[arg(long, require_equals = true, value_parser = value::boolean)]
+            admin: Option<bool>,
         },
     }
 
@@ -89,8 +101,21 @@ mod tests {
     #[test]
     fn a_command_comes_out() {
         let line = parsed(&["token", "generate", "-spiffeID", "x"]).unwrap();
-        let Line::Token(Token::Generate { spiffe_id }) = line;
-        assert_eq!(spiffe_id, "x");
+        let Line::Token(Token::Generate { spiffe_id, admin }) = line;
+        assert_eq!((&*spiffe_id, admin), ("x", None));
+    }
+
+    #[test]
+    fn a_boolean_is_true_without_a_value() {
+        for (flag, expected) in [("-admin", true), ("-admin=0", false), ("--admin=T", true)] {
+            let line = parsed(&["token", "generate", flag, "-spiffeID", "x"]).unwrap();
+            let Line::Token(Token::Generate { admin, .. }) = line;
+            assert_eq!(admin, Some(expected), "{flag}");
+        }
+        assert_eq!(
+            code(&["token", "generate", "-admin=maybe", "-spiffeID", "x"]),
+            1
+        );
     }
 
     #[test]

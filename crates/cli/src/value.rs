@@ -5,7 +5,7 @@ use std::time::Duration;
 use signet_proto::spire::types;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use time::{OffsetDateTime, UtcDateTime};
+use time::{Date, OffsetDateTime, UtcDateTime};
 
 /// Reads `spiffe://trust-domain/path`. The server checks the rest.
 ///
@@ -135,6 +135,27 @@ pub fn expires_before(text: &str) -> Result<String, String> {
     moment.format(&form).map_err(|error| error.to_string())
 }
 
+/// Reads a point in time as Unix seconds: a number of them, an RFC 3339 time, or a date (its first
+/// second in UTC). `never` is 0.
+///
+/// # Errors
+/// A text for people with an example.
+pub fn moment(text: &str) -> Result<i64, String> {
+    let date = format_description!("[year]-[month]-[day]");
+    if text == "never" {
+        return Ok(0);
+    }
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(seconds.into());
+    }
+    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(moment.unix_timestamp());
+    }
+    Date::parse(text, &date)
+        .map(|date| date.midnight().assume_utc().unix_timestamp())
+        .map_err(|_| "a time is 2026-01-31, 2026-01-31T12:00:00Z, Unix seconds or never".into())
+}
+
 fn parse_go_time(text: &str) -> Option<OffsetDateTime> {
     let (moment, zone) = text.rsplit_once(' ')?;
     let known_zone = zone
@@ -243,6 +264,17 @@ mod tests {
         ] {
             assert_eq!(expires_before(text).unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_a_number_a_time_or_a_date() {
+        for text in ["1769860800", "2026-01-31T12:00:00Z"] {
+            assert_eq!(moment(text), Ok(1_769_860_800), "{text}");
+        }
+        assert_eq!(moment("2026-01-31"), Ok(1_769_817_600));
+        assert_eq!(moment("never"), Ok(0));
+        assert!(moment("-1").is_err());
+        assert!(moment("soon").is_err());
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! `entry update`: the whole entry anew.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use signet_cli::{Answer, ClientCommand, Failure};
+use signet_proto::spire::server::entry::v1::BatchUpdateEntryRequest;
+use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
+use signet_proto::spire::types::Entry;
+use tonic::transport::Channel;
+
+use super::create::require_identity;
+use super::fields::Fields;
+use super::{attributes, client, data, text};
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct Update {
+    #[command(flatten)]
+    fields: Fields,
+    /// A JSON file with entries, each with its entry_id; - is stdin. Other flags do not count then
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+}
+
+impl ClientCommand for Update {
+    async fn run(self, channel: Channel) -> Result<Answer, Failure> {
+        let mut client = client(channel);
+        let (entries, warnings) = match &self.data {
+            Some(path) => data::read(path)?.into_entries()?,
+            None => (vec![self.entry(&mut client).await?], String::new()),
+        };
+        if entries.iter().any(|entry| entry.id.is_empty()) {
+            return Err(Failure::Usage(
+                "an update needs the entry's id: --entry-id".into(),
+            ));
+        }
+        let request = BatchUpdateEntryRequest {
+            entries: entries.clone(),
+            input_mask: None,
+            output_mask: None,
+        };
+        let response = client.batch_update_entry(request).await;
+        let response = response.map_err(Failure::call("update the entries"))?;
+        let results = response.into_inner().results.into_iter();
+        let results = results
+            .map(|result| (result.status, result.entry))
+            .collect();
+        Ok(text::batch("update", &entries, results, warnings))
+    }
+}
+
+impl Update {
+    async fn entry(self, client: &mut EntryClient<Channel>) -> Result<Entry, Failure> {
+        let entry = self.fields.clone().entry();
+        if entry.id.is_empty() {
+            return Err(Failure::Usage(
+                "an update needs the entry's id: --entry-id".into(),
+            ));
+        }
+        require_identity(&entry)?;
+        let attributes = attributes::merged_with_stored(&self.fields, client, &entry.id).await?;
+        Ok(Entry {
+            additional_attributes: attributes,
+            ..entry
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! Commands from the argument line to the output, against a scripted server.
+
+mod agent;
+mod entry;
+mod line;
+mod token;
+
+use std::ffi::OsString;
+
+use signet_cli::testing::Fake;
+use signet_cli::{Answer, Failure};
+
+use super::Line;
+use super::agent::Agent;
+use super::entry::Entry;
+use super::token::Token;
+
+/// The line as the program would parse it.
+fn parsed(line: &str) -> Result<Line, signet_cli::Stop> {
+    let words = line.split_whitespace().map(OsString::from);
+    signet_cli::parse(std::iter::once("signet-server".into()).chain(words))
+}
+
+/// What the command on the line comes to.
+async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
+    let line = parsed(line).unwrap_or_else(|stop| panic!("{}", stop.text));
+    match line {
+        Line::Token(Token::Generate(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Create(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Update(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Patch(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Show(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Count(call)) => fake.ask(call.command).await,
+        Line::Entry(Entry::Delete(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::List(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Show(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Count(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Evict(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Ban(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Purge(call)) => fake.ask(call.command).await,
+        Line::Healthcheck(call) => fake.ask(call.command).await,
+        Line::Why(call) => fake.ask(call.command).await,
+        Line::Run(_) | Line::Validate(_) => panic!("these ask nobody"),
+    }
+}
