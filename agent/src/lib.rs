@@ -1,1 +1,3 @@
 //! The Signet node agent.
+
+pub mod config;

@@ -1,3 +1,4 @@
 //! The Signet server.
 
 pub mod cli;
+pub mod config;

@@ -65,16 +65,14 @@ impl<'a> Section<'a> {
         self.members.extend(flags);
     }
 
-    /// Checks each key against the table: refuses or warns as its class says, names keys that are
-    /// not in the table with the nearest one that is, and warns of a setting given twice.
-    pub fn check(&self, table: &[Key], unknown: Unknown) {
+    /// Checks each key against the tables: refuses or warns as its class says, names keys that are
+    /// in none of them with the nearest one that is, and warns of a setting given twice.
+    pub fn check(&self, tables: &[&[Key]], unknown: Unknown) {
+        let table = || tables.iter().copied().flatten();
         for member in &self.members {
-            match table
-                .iter()
-                .find(|key| key.name.eq_ignore_ascii_case(&member.key))
-            {
+            match table().find(|key| key.name.eq_ignore_ascii_case(&member.key)) {
                 Some(key) => self.check_class(key, member),
-                None => self.report_unknown(member, table, unknown),
+                None => self.report_unknown(member, table(), unknown),
             }
         }
         self.check_repeated();
@@ -94,9 +92,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn report_unknown(&self, member: &Member, table: &[Key], unknown: Unknown) {
+    fn report_unknown<'k>(
+        &self,
+        member: &Member,
+        table: impl Iterator<Item = &'k Key>,
+        unknown: Unknown,
+    ) {
         let mut problem = self.about(member, "unknown key".to_owned());
-        let known = table.iter().map(|key| key.name);
+        let known = table.map(|key| key.name);
         problem.suggestion = nearest(&member.key, known).map(str::to_owned);
         match unknown {
             Unknown::Refused => self.findings.problem(problem),

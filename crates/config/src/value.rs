@@ -35,6 +35,24 @@ pub enum Node {
     Map(Vec<Member>),
 }
 
+impl Member {
+    /// What flags give: the keys that have a value, which is no empty text.
+    pub fn from_flags<'k>(flags: impl IntoIterator<Item = (&'k str, Option<Value>)>) -> Vec<Self> {
+        let at = Position::COMMAND_LINE;
+        let given = flags
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        let given = given.filter(|(_, value)| value.node != Node::Text(String::new()));
+        given
+            .map(|(key, value)| Self {
+                key: key.to_owned(),
+                at,
+                value,
+            })
+            .collect()
+    }
+}
+
 /// One `key = value` of a map. A labelled block `a "b" { }` is a map inside a map. Equality ignores
 /// the position.
 #[derive(Clone)]

@@ -1,10 +1,15 @@
-//! What ring lacks, from aws-lc-rs: making RSA keys and verifying with P-521.
+//! What ring lacks, from aws-lc-rs: making RSA keys, verifying with P-521, and signing with P-384
+//! over a shorter hash.
 
+use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1, EcdsaKeyPair,
+    UnparsedPublicKey,
+};
 
-use crate::{KeyError, SecretBytes, VerifyError};
+use crate::{HashAlgorithm, KeyError, SecretBytes, SignError, VerifyError, sha256};
 
 pub(crate) fn generate_rsa(bits: u16) -> Result<SecretBytes, KeyError> {
     let size = match bits {
@@ -19,10 +24,29 @@ pub(crate) fn generate_rsa(bits: u16) -> Result<SecretBytes, KeyError> {
 
 pub(crate) fn verify_p521(
     point: &[u8],
+    hash: HashAlgorithm,
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), VerifyError> {
-    UnparsedPublicKey::new(&ECDSA_P521_SHA512_ASN1, point)
+    let algorithm = match hash {
+        HashAlgorithm::Sha256 => &ECDSA_P521_SHA256_ASN1,
+        HashAlgorithm::Sha512 => &ECDSA_P521_SHA512_ASN1,
+        HashAlgorithm::Sha384 => return Err(VerifyError::WrongKey),
+    };
+    UnparsedPublicKey::new(algorithm, point)
         .verify(message, signature)
         .map_err(|_| VerifyError::BadSignature)
+}
+
+/// ECDSA with P-384 over SHA-256. A hash is used as a number (FIPS 186-5 section 6.4.1), so the
+/// shorter one with zeros before it is the same as itself.
+pub(crate) fn sign_p384_sha256(pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>, SignError> {
+    const ZEROS: usize = digest::SHA384_OUTPUT_LEN - digest::SHA256_OUTPUT_LEN;
+    let number = [&[0; ZEROS][..], &sha256(message)].concat();
+    let failed = |_| SignError::Failed;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, pkcs8)
+        .map_err(|_| SignError::Failed)?;
+    let digest = Digest::import_less_safe(&number, &digest::SHA384).map_err(failed)?;
+    let signature = pair.sign_digest(&digest).map_err(failed)?;
+    Ok(signature.as_ref().to_vec())
 }

@@ -15,10 +15,11 @@ pub mod pem;
 mod private_key;
 mod public_key;
 mod random;
+mod rsa_pss;
 mod secret;
 
 pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
-pub use hash::{hex, sha1, sha256};
+pub use hash::{Sha256, hex, sha1, sha256};
 pub use key_type::{KeyType, UnknownKeyType};
 pub use private_key::{PrivateKey, SignError};
 pub use public_key::{Curve, KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};

@@ -28,6 +28,12 @@ pub enum SignError {
     /// The library refused, for instance for want of randomness.
     #[error("signing failed")]
     Failed,
+    /// This build lacks the library that can do it.
+    #[error("{what} needs a build with the feature `aws-lc`; this one is ring only")]
+    NeedsAwsLc {
+        /// What was asked for.
+        what: &'static str,
+    },
 }
 
 enum Pair {
@@ -164,6 +170,28 @@ impl PrivateKey {
             }
             _ => Err(SignError::WrongKey),
         }
+    }
+
+    /// ECDSA over SHA-256 whatever the curve, for protocols that fix the hash. [`sign`](Self::sign)
+    /// takes the hash that belongs to the curve.
+    pub fn sign_ecdsa_sha256(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match &self.pair {
+            Pair::Ec(pair, Curve::P256) => sign_ec(pair, message),
+            Pair::Ec(_, Curve::P384) => self.sign_p384_sha256(message),
+            _ => Err(SignError::WrongKey),
+        }
+    }
+
+    #[cfg(feature = "aws-lc")]
+    fn sign_p384_sha256(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        crate::aws_lc::sign_p384_sha256(self.pkcs8.expose(), message)
+    }
+
+    #[cfg(not(feature = "aws-lc"))]
+    fn sign_p384_sha256(&self, _: &[u8]) -> Result<Vec<u8>, SignError> {
+        Err(SignError::NeedsAwsLc {
+            what: "signing with P-384 over SHA-256",
+        })
     }
 
     /// The PKCS#8 encoding, as it was made or read.

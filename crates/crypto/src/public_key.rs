@@ -246,7 +246,7 @@ impl PublicKey {
             (Curve::P256, Sha384) => &algorithms::ECDSA_P256_SHA384_ASN1,
             (Curve::P384, Sha256) => &algorithms::ECDSA_P384_SHA256_ASN1,
             (Curve::P384, Sha384) => &algorithms::ECDSA_P384_SHA384_ASN1,
-            (Curve::P521, Sha512) => return self.verify_p521(message, signature),
+            (Curve::P521, Sha256 | Sha512) => return self.verify_p521(hash, message, signature),
             _ => return Err(VerifyError::WrongKey),
         };
         self.verify_with_ring(algorithm, message, signature)
@@ -283,6 +283,20 @@ impl PublicKey {
         self.verify_with_ring(algorithm, message, signature)
     }
 
+    /// RSASSA-PSS with SHA-256 and a salt of any length, where the protocol leaves the length open.
+    /// [`verify`](Self::verify) wants it as long as the hash.
+    pub fn verify_rsa_pss_sha256_any_salt(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        let Kind::Rsa { bits } = self.kind else {
+            return Err(VerifyError::WrongKey);
+        };
+        let (modulus, exponent) = self.rsa_components().ok_or(VerifyError::WrongKey)?;
+        crate::rsa_pss::verify_sha256(modulus, bits, exponent, message, signature)
+    }
+
     fn require_rsa(&self) -> Result<(), VerifyError> {
         matches!(self.kind, Kind::Rsa { .. })
             .then_some(())
@@ -301,12 +315,17 @@ impl PublicKey {
     }
 
     #[cfg(feature = "aws-lc")]
-    fn verify_p521(&self, message: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
-        crate::aws_lc::verify_p521(self.key_bytes(), message, signature)
+    fn verify_p521(
+        &self,
+        hash: HashAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), VerifyError> {
+        crate::aws_lc::verify_p521(self.key_bytes(), hash, message, signature)
     }
 
     #[cfg(not(feature = "aws-lc"))]
-    fn verify_p521(&self, _: &[u8], _: &[u8]) -> Result<(), VerifyError> {
+    fn verify_p521(&self, _: HashAlgorithm, _: &[u8], _: &[u8]) -> Result<(), VerifyError> {
         Err(VerifyError::NeedsAwsLc {
             what: "verifying a P-521 signature",
         })

@@ -1,1 +1,35 @@
-//! Entries, agents, the index of who may have what, and the pure rules over them.
+//! What the issuer knows and the pure rules over it.
+//!
+//! Entries, agents, join tokens and bundles are the facts; a [`Change`] is one fact coming or
+//! going; the [`Index`] holds them all in memory and answers who may have what. [`approve`] turns
+//! an answer into the only thing the signing crate accepts.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: time is an argument.
+
+pub mod agent;
+pub mod approve;
+pub mod audit;
+pub mod change;
+pub mod dns;
+pub mod entry;
+pub mod explain;
+#[cfg(test)]
+mod fixtures;
+pub mod index;
+pub mod lifetime;
+pub mod role;
+pub mod selector;
+mod serialize;
+pub mod stewardship;
+pub mod token;
+
+pub use agent::{Admission, Agent, AgentReason, TokenHold, admit};
+pub use approve::Approved;
+pub use audit::{Actor, ActorKind, AuditEvent, Credential, Decision};
+pub use change::{Affected, Change};
+pub use entry::{Entry, EntryError, EntryId, EntryIdError, Revision};
+pub use index::{Authorized, Index};
+pub use lifetime::Lifetime;
+pub use selector::{Selector, SelectorError, SelectorSet};
+pub use stewardship::{Stewardship, StewardshipError};
+pub use token::{JoinToken, Taken, TokenId, TokenRefusal, Use};

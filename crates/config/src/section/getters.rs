@@ -9,6 +9,9 @@ use std::time::Duration;
 use super::Section;
 use crate::{Node, Value, number, parse_duration};
 
+/// `sun_path` of unix(7) has 108 bytes, one of them the closing zero.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
 impl<'a> Section<'a> {
     /// A text. A bare number is taken as its digits.
     pub fn string(&self, key: &str) -> Option<&'a str> {
@@ -22,6 +25,16 @@ impl<'a> Section<'a> {
     /// A file or directory.
     pub fn path(&self, key: &str) -> Option<PathBuf> {
         self.string(key).map(PathBuf::from)
+    }
+
+    /// The file of a Unix socket, short enough for one.
+    pub fn socket_path(&self, key: &str) -> Option<PathBuf> {
+        self.parsed(key, |text| match text.len() {
+            0..=MAX_SOCKET_PATH_BYTES => Ok(PathBuf::from(text)),
+            _ => Err(format!(
+                "is longer than a socket's path may be: {MAX_SOCKET_PATH_BYTES} bytes"
+            )),
+        })
     }
 
     /// A text that must be given and not be empty.

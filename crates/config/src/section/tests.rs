@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::sections::{HealthSettings, LogFormat, LogLevel, LogSettings, PluginKind};
 use crate::sections::{TelemetrySettings, plugins};
-use crate::{ConfigError, Document, Key, Member, Position, Section, Unknown, Value};
+use crate::{ConfigError, Document, Key, Member, Section, Unknown, Value};
 
 const KEYS: [Key; 4] = [
     Key::implemented("bind_port"),
@@ -51,7 +51,7 @@ fn value<T>(text: &str, read: impl FnOnce(&Section<'_>) -> T) -> T {
 #[test]
 fn an_unknown_key_names_line_key_and_the_nearest_known_key() {
     let found = problems("server {\n  bind_prot = 1\n  x = 2\n}", |root| {
-        root.block("server").check(&KEYS, Unknown::Refused);
+        root.block("server").check(&[&KEYS], Unknown::Refused);
     });
     let expected = [
         "s.conf:2: server.bind_prot: unknown key; did you mean \"bind_port\"?",
@@ -62,7 +62,9 @@ fn an_unknown_key_names_line_key_and_the_nearest_known_key() {
 
 #[test]
 fn an_unknown_key_is_a_warning_where_spire_is_silent() {
-    let (problems, warnings) = findings("bind_prot = 1", |root| root.check(&KEYS, Unknown::Warned));
+    let (problems, warnings) = findings("bind_prot = 1", |root| {
+        root.check(&[&KEYS], Unknown::Warned)
+    });
     assert!(problems.is_empty());
     let expected =
         "s.conf:1: bind_prot: unknown key, it has no effect; did you mean \"bind_port\"?";
@@ -72,7 +74,7 @@ fn an_unknown_key_is_a_warning_where_spire_is_silent() {
 #[test]
 fn a_key_not_supported_yet_is_an_error_that_says_what_to_do() {
     let found = problems("federation { a = 1 }", |root| {
-        root.check(&KEYS, Unknown::Refused)
+        root.check(&[&KEYS], Unknown::Refused)
     });
     assert_eq!(
         found,
@@ -89,7 +91,7 @@ fn a_key_not_supported_yet_that_switches_nothing_on_passes() {
         "federation = \"\"",
     ] {
         assert!(
-            problems(text, |root| root.check(&KEYS, Unknown::Refused)).is_empty(),
+            problems(text, |root| root.check(&[&KEYS], Unknown::Refused)).is_empty(),
             "{text}"
         );
     }
@@ -98,7 +100,7 @@ fn a_key_not_supported_yet_that_switches_nothing_on_passes() {
 #[test]
 fn a_key_without_effect_is_a_warning() {
     let (problems, warnings) = findings("cache_reload_interval = \"5s\"", |root| {
-        root.check(&KEYS, Unknown::Refused);
+        root.check(&[&KEYS], Unknown::Refused);
     });
     assert!(problems.is_empty());
     assert_eq!(
@@ -111,7 +113,7 @@ fn a_key_without_effect_is_a_warning() {
 fn keys_have_no_case_and_the_last_of_two_counts_with_a_warning() {
     let text = "Bind_Port = 1\nname = \"a\"\nBIND_PORT = 2";
     assert_eq!(value(text, |root| root.port("bind_port")), Some(2));
-    let (_, warnings) = findings(text, |root| root.check(&KEYS, Unknown::Refused));
+    let (_, warnings) = findings(text, |root| root.check(&[&KEYS], Unknown::Refused));
     assert_eq!(
         warnings,
         ["s.conf:3: BIND_PORT: given twice: this one counts, not line 1"]
@@ -184,24 +186,32 @@ fn getters_read_what_both_forms_write() {
 #[test]
 fn a_flag_wins_over_the_file_and_its_fault_is_the_command_lines() {
     let flag = |text: &str| {
-        let value = Value::flag_text(text);
-        vec![Member {
-            key: "bind_port".into(),
-            at: Position::COMMAND_LINE,
-            value,
-        }]
+        let (value, empty) = (Some(Value::flag_text(text)), Some(Value::flag_text("")));
+        Member::from_flags([("bind_port", value), ("name", None), ("name", empty)])
     };
     let document = Document::parse("s.conf", "bind_port = 1", None).expect("the text parses");
     let (good, bad) = (flag("2"), flag("x"));
+    assert_eq!(good.len(), 1);
     let mut root = document.root();
     root.overlay(&good);
-    root.check(&KEYS, Unknown::Refused);
+    root.check(&[&KEYS], Unknown::Refused);
     assert_eq!(root.port("bind_port"), Some(2));
     root.overlay(&bad);
     assert_eq!(root.port("bind_port"), None);
     let ConfigError { problems } = document.finish(Some(())).expect_err("the flag is bad");
     let expected = "command line: bind_port: \"x\" is no whole number from 0 to 65535";
     assert_eq!(problems[0].to_string(), expected);
+}
+
+#[test]
+fn a_socket_path_has_to_fit_a_socket() {
+    let found = problems(&format!("s = \"/{}\"", "x".repeat(107)), |root| {
+        root.socket_path("s");
+    });
+    assert_eq!(
+        found,
+        ["s.conf:1: s: is longer than a socket's path may be: 107 bytes"]
+    );
 }
 
 #[test]
@@ -268,7 +278,6 @@ fn logging_health_and_telemetry_have_spires_defaults() {
         assert_eq!(HealthSettings::read(root), None);
         let telemetry = TelemetrySettings::read(root, "spire_server");
         assert_eq!(telemetry.metric_prefix, "spire_server");
-        assert!(telemetry.hostname_label && !telemetry.trust_domain_label);
         assert_eq!(telemetry.prometheus, None);
     });
 }
@@ -278,7 +287,7 @@ fn logging_health_and_telemetry_read_their_keys() {
     let text = r#"
       log_level = "warning", log_format = "JSON", log_file = "/var/log/x", log_source_location = true
       health_checks { listener_enabled = true, bind_address = "0.0.0.0", bind_port = "8080" }
-      telemetry { Prometheus { host = "0.0.0.0", port = 9988 }, BlockedPrefixes = ["a.b"] }
+      telemetry { Prometheus { host = "0.0.0.0", port = 9988 }, metricprefix = "my" }
     "#;
     value(text, |root| {
         let log = LogSettings::read(root);
@@ -295,7 +304,7 @@ fn logging_health_and_telemetry_read_their_keys() {
         );
         let telemetry = TelemetrySettings::read(root, "p");
         assert_eq!(telemetry.prometheus.map(|p| p.port), Some(9988));
-        assert_eq!(telemetry.blocked_prefixes, ["a.b"]);
+        assert_eq!(telemetry.metric_prefix, "my");
     });
 }
 

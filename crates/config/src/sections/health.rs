@@ -27,7 +27,7 @@ impl HealthSettings {
     /// Reads the block; `None` unless the listener is switched on. Its values are checked anyway.
     pub fn read(root: &Section<'_>) -> Option<Self> {
         let block = root.block("health_checks");
-        block.check(&KEYS, Unknown::Refused);
+        block.check(&[&KEYS], Unknown::Refused);
         let settings = Self {
             bind_address: block
                 .string("bind_address")

@@ -46,7 +46,7 @@ pub fn plugins<'a>(root: &Section<'a>, kinds: &[PluginKind]) -> Vec<Plugin<'a>> 
         .iter()
         .map(|kind| Key::implemented(kind.kind))
         .collect();
-    block.check(&known, Unknown::Refused);
+    block.check(&[&known], Unknown::Refused);
     kinds
         .iter()
         .flat_map(|kind| of_kind(&block, kind))
@@ -76,7 +76,7 @@ fn is_enabled(block: &Section<'_>) -> bool {
 }
 
 fn one<'a>(kind: &PluginKind, name: &str, block: Section<'a>) -> Option<Plugin<'a>> {
-    block.check(&KEYS, Unknown::Refused);
+    block.check(&[&KEYS], Unknown::Refused);
     if block.is_set("plugin_cmd") {
         return None;
     }

@@ -1,0 +1,165 @@
+//! The agent's configuration: SPIRE's file, checked and complete.
+//!
+//! [`load`] reads a file, lays the command line over it and answers either settings with warnings or
+//! every problem at once; `run` and `validate` both use it. Each block of the file has a module here
+//! with its key table. Nothing of the raw file survives: what the program gets is typed.
+
+mod agent;
+mod bootstrap;
+mod experimental;
+mod flags;
+mod plugins;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use signet_config::sections::{HealthSettings, LogSettings, TelemetrySettings};
+use signet_config::{ConfigError, Document, Key, Lookup, Section, Unknown, Warning};
+use signet_crypto::{KeyType, SecretString};
+use signet_spiffe::TrustDomain;
+
+pub use bootstrap::{BundleFormat, BundleSource};
+pub use flags::AgentFlags;
+pub use plugins::{
+    KeySettings, NodeAttestorSettings, ProgramHash, UnixSettings, WorkloadAttestorSettings,
+    X509PopSettings,
+};
+
+/// Where the file is looked for without `--config`, as in SPIRE.
+pub const DEFAULT_PATH: &str = "conf/agent/agent.conf";
+
+/// Where the Workload API's socket is without `socket_path`, as in SPIRE.
+pub const DEFAULT_SOCKET_PATH: &str = "/tmp/spire-agent/public/api.sock";
+
+const BLOCKS: [Key; 4] = [
+    Key::implemented("agent"),
+    Key::implemented("plugins"),
+    Key::implemented("telemetry"),
+    Key::implemented("health_checks"),
+];
+
+/// Everything the agent is told. Names are those of the file where a field says no more.
+#[derive(Debug)]
+pub struct AgentConfig {
+    /// `trust_domain`.
+    pub trust_domain: TrustDomain,
+    /// `server_address` and `server_port`.
+    pub server: ServerAddress,
+    /// `data_dir`.
+    pub data_dir: PathBuf,
+    /// `socket_path`: the socket workloads use.
+    pub socket_path: PathBuf,
+    /// Whether the Workload API is served there: not `disable_workload_api`.
+    pub workload_api: bool,
+    /// `admin_socket_path`; no admin socket if `None`.
+    pub admin_socket_path: Option<PathBuf>,
+    /// `trust_bundle_*`, `insecure_bootstrap`: how the server is known at the first contact.
+    pub bootstrap: BundleSource,
+    /// `join_token`, `join_token_file`.
+    pub join_token: Option<JoinTokenSource>,
+    /// `allow_unauthenticated_verifiers`: bundles also for processes without an identity.
+    pub allow_unauthenticated_verifiers: bool,
+    /// `allowed_foreign_jwt_claims`.
+    pub allowed_foreign_jwt_claims: BTreeSet<String>,
+    /// `availability_target`: SVIDs are renewed so early that they outlive an outage of this length.
+    pub availability_target: Option<Duration>,
+    /// `workload_x509_svid_key_type`.
+    pub workload_key_type: KeyType,
+    /// `x509_svid_cache_max_size`: X.509-SVIDs kept at hand that no workload asks for at present.
+    pub x509_cache_size: usize,
+    /// `jwt_svid_cache_max_size`: JWT-SVIDs kept for repeated requests.
+    pub jwt_cache_size: usize,
+    /// `experimental.sync_interval`: how often a server without our stream is asked.
+    pub sync_interval: Duration,
+    /// `log_*`.
+    pub log: LogSettings,
+    /// `health_checks`; `None` if the listener is off.
+    pub health: Option<HealthSettings>,
+    /// `telemetry`.
+    pub telemetry: TelemetrySettings,
+    /// The `KeyManager` plugin.
+    pub keys: KeySettings,
+    /// The `NodeAttestor` plugin.
+    pub node_attestor: NodeAttestorSettings,
+    /// The `WorkloadAttestor` plugins, each kind at most once.
+    pub workload_attestors: Vec<WorkloadAttestorSettings>,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// A host name or IP address.
+    pub host: String,
+    /// A TCP port, not 0.
+    pub port: u16,
+}
+
+/// Where the join token comes from.
+#[derive(Debug)]
+pub enum JoinTokenSource {
+    /// Given as text.
+    Text(SecretString),
+    /// The content of a file, read when the agent attests.
+    File(PathBuf),
+}
+
+/// Reads the file at `path` and lays `flags` over it. With `variables` (`--expand-env`), the
+/// variables named in the file are looked up there.
+pub fn load(
+    path: &Path,
+    flags: &AgentFlags,
+    variables: Option<Lookup<'_>>,
+) -> Result<(AgentConfig, Vec<Warning>), ConfigError> {
+    read(Document::read(path, variables)?, flags)
+}
+
+fn read(
+    document: Document,
+    flags: &AgentFlags,
+) -> Result<(AgentConfig, Vec<Warning>), ConfigError> {
+    let flags = flags.members();
+    let root = document.root();
+    root.check(&[&BLOCKS], Unknown::Refused);
+    let mut block = root.block("agent");
+    block.overlay(&flags);
+    let config = config(&root, &block);
+    document.finish(config)
+}
+
+/// Reads every block before it gives up, so that all problems are found.
+fn config(root: &Section<'_>, block: &Section<'_>) -> Option<AgentConfig> {
+    agent::check(block);
+    let trust_domain = agent::trust_domain(block);
+    let server = agent::server(block);
+    let bootstrap = bootstrap::read(block);
+    let (socket_path, admin_socket_path) = agent::sockets(block);
+    let data_dir = block.path("data_dir").unwrap_or(".".into());
+    let plugins = plugins::read(root, &data_dir);
+    Some(AgentConfig {
+        workload_api: !agent::switch(block, "disable_workload_api"),
+        join_token: agent::join_token(block),
+        allow_unauthenticated_verifiers: agent::switch(block, "allow_unauthenticated_verifiers"),
+        allowed_foreign_jwt_claims: agent::foreign_claims(block),
+        availability_target: agent::availability_target(block),
+        workload_key_type: agent::workload_key_type(block),
+        x509_cache_size: agent::cache_size(block, "x509_svid_cache_max_size"),
+        jwt_cache_size: agent::cache_size(block, "jwt_svid_cache_max_size"),
+        sync_interval: experimental::read(block),
+        log: LogSettings::read(block),
+        health: HealthSettings::read(root),
+        telemetry: TelemetrySettings::read(root, "spire_agent"),
+        trust_domain: trust_domain?,
+        server: server?,
+        bootstrap: bootstrap?,
+        keys: plugins.keys?,
+        node_attestor: plugins.node_attestor?,
+        workload_attestors: plugins.workload_attestors,
+        data_dir,
+        socket_path,
+        admin_socket_path,
+    })
+}

@@ -1,0 +1,81 @@
+//! The record of one decision: something was issued, refused or administered.
+
+use serde::Serialize;
+use signet_spiffe::{Serial, SpiffeId};
+
+use crate::entry::EntryId;
+
+/// What kind of caller asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// The admin socket.
+    Local,
+    /// An attested agent.
+    Agent,
+    /// The holder of an admin entry or of an ID named in the configuration.
+    Admin,
+    /// The holder of a downstream entry.
+    Downstream,
+    /// A certificate that gives no rights here.
+    Other,
+    /// No certificate.
+    Anonymous,
+    /// The server itself: pruning, rotation.
+    Server,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// What kind of caller it is.
+    pub kind: ActorKind,
+    /// Its verified SPIFFE ID, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<SpiffeId>,
+}
+
+/// What was issued: enough to find it again, never the thing itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// Serial number of a certificate, in decimal.
+    Serial(Serial),
+    /// SHA-256 of a token's `jti`, or of the token where it has none, in hex.
+    JtiHash(String),
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It was issued or done.
+    Granted,
+    /// It was not.
+    Refused,
+}
+
+/// One audit record. Time, sequence and the hash of the record before it are the audit log's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditEvent {
+    /// The id that the call's log lines carry too.
+    pub request_id: String,
+    /// Who asked.
+    pub caller: Actor,
+    /// What was asked, in our words: `svid.x509.new`, `entry.create`, …
+    pub action: &'static str,
+    /// The entry that decided, and its revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<(EntryId, i64)>,
+    /// Whom or what it is about: a SPIFFE ID, a trust domain, a token's hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What was issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
+    /// How it ended.
+    pub decision: Decision,
+    /// Why it was refused; may be empty for what was granted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}

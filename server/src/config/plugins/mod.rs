@@ -1,0 +1,107 @@
+//! The `plugins` block: the names of every kind, and the settings of those that are here.
+
+mod datastore;
+mod keys;
+mod node_attestor;
+
+use std::path::Path;
+
+use signet_config::sections::{Plugin, PluginKind, plugins};
+use signet_config::{Key, Section};
+
+pub use datastore::StoreSettings;
+pub use keys::KeySettings;
+pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+
+const SELF_SIGNED: &str = "the server signs its own authority; remove the block";
+const NO_PUBLISHER: &str =
+    "publish the output of \"signet-server bundle show\" yourself and remove the block";
+const NO_COMPOSER: &str = "subjects are not extended; remove the block";
+
+const KINDS: [PluginKind; 7] = [
+    PluginKind {
+        kind: "DataStore",
+        names: &datastore::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "KeyManager",
+        names: &keys::NAMES,
+        many: false,
+    },
+    PluginKind {
+        kind: "NodeAttestor",
+        names: &node_attestor::NAMES,
+        many: true,
+    },
+    PluginKind {
+        kind: "UpstreamAuthority",
+        names: &UPSTREAM_AUTHORITIES,
+        many: false,
+    },
+    PluginKind {
+        kind: "Notifier",
+        names: &NOTIFIERS,
+        many: true,
+    },
+    PluginKind {
+        kind: "BundlePublisher",
+        names: &BUNDLE_PUBLISHERS,
+        many: true,
+    },
+    PluginKind {
+        kind: "CredentialComposer",
+        names: &CREDENTIAL_COMPOSERS,
+        many: true,
+    },
+];
+
+const UPSTREAM_AUTHORITIES: [Key; 8] = [
+    Key::refused("disk", SELF_SIGNED),
+    Key::refused("spire", SELF_SIGNED),
+    Key::refused("aws_pca", SELF_SIGNED),
+    Key::refused("awssecret", SELF_SIGNED),
+    Key::refused("gcp_cas", SELF_SIGNED),
+    Key::refused("vault", SELF_SIGNED),
+    Key::refused("cert-manager", SELF_SIGNED),
+    Key::refused("ejbca", SELF_SIGNED),
+];
+
+const NOTIFIERS: [Key; 2] = [
+    Key::refused("gcs_bundle", NO_PUBLISHER),
+    Key::refused("k8sbundle", NO_PUBLISHER),
+];
+
+const BUNDLE_PUBLISHERS: [Key; 5] = [
+    Key::refused("aws_s3", NO_PUBLISHER),
+    Key::refused("gcp_cloudstorage", NO_PUBLISHER),
+    Key::refused("azure_blob", NO_PUBLISHER),
+    Key::refused("aws_rolesanywhere_trustanchor", NO_PUBLISHER),
+    Key::refused("k8s_configmap", NO_PUBLISHER),
+];
+
+const CREDENTIAL_COMPOSERS: [Key; 1] = [Key::refused("uniqueid", NO_COMPOSER)];
+
+/// What the plugins come to. `None` where a problem was found.
+pub(super) struct Plugins {
+    pub(super) store: Option<StoreSettings>,
+    pub(super) keys: Option<KeySettings>,
+    pub(super) node_attestors: Vec<NodeAttestorSettings>,
+}
+
+/// Reads the block. `data_dir` is where plugins keep files that have no path of their own.
+pub(super) fn read(root: &Section<'_>, data_dir: Option<&Path>) -> Plugins {
+    let found = plugins(root, &KINDS);
+    let data_dir = data_dir.unwrap_or(Path::new("."));
+    Plugins {
+        store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
+        keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir),
+        node_attestors: of_kind(&found, "NodeAttestor")
+            .filter_map(node_attestor::read)
+            .collect(),
+    }
+}
+
+fn of_kind<'p, 'a>(found: &'p [Plugin<'a>], kind: &str) -> impl Iterator<Item = &'p Plugin<'a>> {
+    found.iter().filter(move |plugin| plugin.kind == kind)
+}
