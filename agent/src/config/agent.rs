@@ -14,7 +14,7 @@ use super::{DEFAULT_SOCKET_PATH, JoinTokenSource, ServerAddress};
 
 const NO_SDS: &str = "the SDS API is not served yet; Envoy needs SPIRE's agent until then";
 
-const KEYS: [Key; 20] = [
+pub(super) const KEYS: [Key; 20] = [
     Key::implemented("trust_domain"),
     Key::implemented("server_address"),
     Key::implemented("server_port"),

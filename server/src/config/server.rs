@@ -11,7 +11,7 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 
 use super::{AgentPruning, AuthoritySettings, CaSubject, RateLimits, SvidSettings};
 
-const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 24] = [
     Key::implemented("trust_domain"),
     Key::implemented("bind_address"),
     Key::implemented("bind_port"),
@@ -44,13 +44,14 @@ const KEYS: [Key; 24] = [
     ),
 ];
 
-const CA_SUBJECT_KEYS: [Key; 3] = [
+pub(super) const CA_SUBJECT_KEYS: [Key; 3] = [
     Key::implemented("country"),
     Key::implemented("organization"),
     Key::implemented("common_name"),
 ];
 
-const RATE_LIMIT_KEYS: [Key; 2] = [Key::implemented("attestation"), Key::implemented("signing")];
+pub(super) const RATE_LIMIT_KEYS: [Key; 2] =
+    [Key::implemented("attestation"), Key::implemented("signing")];
 
 const KEY_TYPES: [(&str, KeyType); 4] = [
     ("ec-p256", KeyType::EcP256),
