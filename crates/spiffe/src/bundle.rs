@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use crate::certificate::CertificateError;
-use crate::x509_svid::{SignerDefect, check_signer};
+use crate::path::{SignerDefect, check_signer};
 use crate::{Certificate, PublicKey, TrustDomain};
 
 /// Longest key ID, in bytes. It is the same limit as for the `kid` of a token, so that every key of

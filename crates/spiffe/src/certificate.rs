@@ -3,6 +3,7 @@
 //! No signature is checked here and nothing is judged: [`crate::x509_svid`] decides what a leaf or
 //! a signer may look like, and the issuer compares what it made with what was approved.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -178,7 +179,7 @@ pub struct AltNames {
 }
 
 /// A certificate's contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Arc<[u8]>,
     subject: Range<usize>,
@@ -320,6 +321,12 @@ impl Certificate {
         self.basic_constraints.is_some_and(|found| found.ca)
     }
 
+    /// How many intermediates may follow below this authority, if that is limited.
+    #[must_use]
+    pub fn path_len(&self) -> Option<u32> {
+        self.basic_constraints.and_then(|found| found.path_len)
+    }
+
     /// The URIs among the alternative names.
     #[must_use]
     pub fn uris(&self) -> &[String] {
@@ -330,6 +337,16 @@ impl Certificate {
     #[must_use]
     pub fn is_valid_at(&self, now: SystemTime) -> bool {
         self.not_before <= now && now <= self.not_after
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field("serial", &self.serial)
+            .field("uris", &self.uris())
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }
 

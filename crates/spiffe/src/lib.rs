@@ -10,6 +10,7 @@ pub mod csr;
 mod id;
 pub mod jwks;
 pub mod jwt_svid;
+pub mod path;
 pub mod pem;
 mod serial;
 mod time;
