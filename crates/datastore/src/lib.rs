@@ -15,8 +15,12 @@ mod port;
 pub mod contract;
 pub mod memory;
 pub mod redb;
+#[cfg(feature = "sled")]
+pub mod sled;
 
 pub use self::redb::RedbStore;
+#[cfg(feature = "sled")]
+pub use self::sled::SledStore;
 pub use error::StoreError;
 pub use feed::{CAPACITY, ChangeFeed, Committed, FeedError};
 pub use memory::MemoryStore;
