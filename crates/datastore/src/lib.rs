@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the port: conditional commits, dense revisions, a feed of changes. [`redb`] is the
 //! default adapter, [`memory`] the one for tests, `sled` (feature `sled`) the alternative. Every
-//! adapter runs the same contract suite.
+//! adapter runs the same contract suite. [`records`] says what is in the records.
 
 mod committer;
 mod error;
@@ -14,6 +14,7 @@ mod port;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod memory;
+pub mod records;
 pub mod redb;
 #[cfg(feature = "sled")]
 pub mod sled;
