@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use signet_spiffe::path::PathError;
 use signet_spiffe::x509_svid::{self, X509Svid, X509SvidError};
 use signet_spiffe::{Bundle, TrustDomain};
 
@@ -120,12 +121,18 @@ pub(crate) fn parse(chain: &[impl AsRef<[u8]>]) -> Result<X509Svid, PeerRefused>
 }
 
 fn refusal(error: X509SvidError) -> PeerRefused {
-    match error {
-        X509SvidError::Path(webpki::Error::CertExpired { .. }) => PeerRefused::Expired,
-        X509SvidError::Path(webpki::Error::CertNotValidYet { .. }) => PeerRefused::NotYetValid,
-        X509SvidError::Path(source) => PeerRefused::Unchained { source },
-        X509SvidError::NoAuthority => PeerRefused::AuthorityNotValid,
-        source => PeerRefused::NotAnSvid { source },
+    let path = match error {
+        X509SvidError::Path(path) => path,
+        source => return PeerRefused::NotAnSvid { source },
+    };
+    match path {
+        PathError::NotVerified(webpki::Error::CertExpired { .. }) => PeerRefused::Expired,
+        PathError::NotVerified(webpki::Error::CertNotValidYet { .. }) => PeerRefused::NotYetValid,
+        PathError::NotVerified(source) => PeerRefused::Unchained { source },
+        PathError::NoAuthority => PeerRefused::AuthorityNotValid,
+        other => PeerRefused::NotAnSvid {
+            source: X509SvidError::Path(other),
+        },
     }
 }
 
