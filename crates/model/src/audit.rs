@@ -79,3 +79,67 @@ pub struct AuditEvent {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{agent_id, serial};
+
+    fn event() -> AuditEvent {
+        AuditEvent {
+            request_id: "r1".to_owned(),
+            caller: Actor {
+                kind: ActorKind::Agent,
+                id: Some(agent_id("a")),
+            },
+            action: "svid.x509.new",
+            entry: Some((EntryId::parse("e").unwrap(), 3)),
+            target: Some("spiffe://example.org/web".to_owned()),
+            credential: Some(Credential::Serial(serial(12))),
+            decision: Decision::Granted,
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_names_caller_entry_and_credential() {
+        assert_eq!(
+            serde_json::to_value(event()).unwrap(),
+            serde_json::json!({
+                "request_id": "r1",
+                "caller": {"kind": "agent", "id": "spiffe://example.org/spire/agent/test/a"},
+                "action": "svid.x509.new",
+                "entry": ["e", 3],
+                "target": "spiffe://example.org/web",
+                "credential": {"serial": "12"},
+                "decision": "granted",
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let refusal = AuditEvent {
+            caller: Actor {
+                kind: ActorKind::Anonymous,
+                id: None,
+            },
+            entry: None,
+            target: None,
+            credential: None,
+            decision: Decision::Refused,
+            reason: "not attested".to_owned(),
+            ..event()
+        };
+        assert_eq!(
+            serde_json::to_value(refusal).unwrap(),
+            serde_json::json!({
+                "request_id": "r1",
+                "caller": {"kind": "anonymous"},
+                "action": "svid.x509.new",
+                "decision": "refused",
+                "reason": "not attested",
+            })
+        );
+    }
+}

@@ -9,8 +9,10 @@ mod ends;
 mod entries;
 mod groups;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 mod reach;
+#[cfg(test)]
+mod scale;
 
 pub use reach::Authorized;
 

@@ -25,7 +25,7 @@ pub(super) fn own_problem(index: &Index, entry: &Entry, now: SystemTime) -> Opti
     }
 }
 
-/// Why the agent, when there is none such, or why one is not active.
+/// Why the agent may serve nothing, if it may not.
 pub(super) fn agent_problem(agent: &Agent, now: SystemTime) -> Option<Cause> {
     let agent_id = agent.id.clone();
     let since = agent.valid_until();
@@ -39,7 +39,8 @@ pub(super) fn agent_problem(agent: &Agent, now: SystemTime) -> Option<Cause> {
 }
 
 /// The links that would have to hold for an agent (if one is asked about: this one) to serve the
-/// entry, and do not. Empty if one does serve it.
+/// entry, and do not. Asked of an entry that nobody serves and that has no fault of its own, the
+/// answer is never empty.
 pub(super) fn broken(
     index: &Index,
     entry: &Entry,
@@ -54,6 +55,10 @@ pub(super) fn broken(
         problems: Vec::new(),
     };
     walk.above(entry);
+    if walk.problems.is_empty() && own_problem(index, entry, now).is_none() {
+        let parent_id = entry.parent_id.clone();
+        walk.note(entry, Cause::NoAgentAbove { parent_id });
+    }
     walk.problems
 }
 

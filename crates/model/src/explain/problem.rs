@@ -55,6 +55,11 @@ pub enum Cause {
         /// The parent.
         parent_id: SpiffeId,
     },
+    /// The parent's entries lead only to each other, and to no agent.
+    NoAgentAbove {
+        /// The parent.
+        parent_id: SpiffeId,
+    },
     /// The agent that could serve it is banned.
     AgentBanned {
         /// The agent.
@@ -112,6 +117,10 @@ impl Problem {
             Cause::OtherAgent { parent_id } => {
                 format!("the parent of entry {entry} is another agent, {parent_id}")
             }
+            Cause::NoAgentAbove { parent_id } => format!(
+                "no agent stands above entry {entry}: the entries that give its parent, \
+                 {parent_id}, lead only to each other"
+            ),
             Cause::AgentBanned { agent_id } => format!("agent {agent_id} is banned"),
             Cause::AgentExpired { agent_id, .. } => {
                 format!("the SVID of agent {agent_id} has expired")
@@ -150,10 +159,12 @@ impl Problem {
                  agent list`: {patch} --parent-id {}",
                 placeholder("AGENT_ID")
             ),
-            Cause::ParentUnknown { .. } | Cause::OtherAgent { .. } => format!(
-                "choose a parent of `signet-server agent list`: {patch} --parent-id {}",
-                placeholder("AGENT_ID")
-            ),
+            Cause::ParentUnknown { .. } | Cause::OtherAgent { .. } | Cause::NoAgentAbove { .. } => {
+                format!(
+                    "choose a parent of `signet-server agent list`: {patch} --parent-id {}",
+                    placeholder("AGENT_ID")
+                )
+            }
             Cause::AgentBanned { agent_id } => format!(
                 "to lift the ban: signet-server agent evict --spiffe-id {agent_id}; the agent \
                  then attests again"

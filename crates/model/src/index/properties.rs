@@ -126,6 +126,11 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
+/// Up to sixty changes around four agents, four identities and ten entries.
+pub(crate) fn any_changes() -> impl Strategy<Value = Vec<Change>> {
+    vec(changes(), 0..60)
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => changes().prop_map(Step::Change),
@@ -221,7 +226,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_any_changes_the_index_equals_one_built_from_zero(changes in vec(changes(), 0..60)) {
+    fn after_any_changes_the_index_equals_one_built_from_zero(changes in any_changes()) {
         let mut index = Index::new(td());
         let mut facts = Facts::default();
         for change in &changes {
@@ -233,7 +238,7 @@ proptest! {
 
     #[test]
     fn the_index_authorizes_what_a_plain_search_finds(
-        changes in vec(changes(), 0..60),
+        changes in any_changes(),
         now in times(),
     ) {
         let mut index = Index::new(td());
@@ -279,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_ends_before_the_next_expiry(changes in vec(changes(), 0..60), now in times()) {
+    fn nothing_ends_before_the_next_expiry(changes in any_changes(), now in times()) {
         let mut index = Index::new(td());
         for change in &changes {
             index.apply(change);
