@@ -106,6 +106,10 @@ pub struct Parsed {
 /// Writes `bundle` as JSON.
 #[must_use]
 pub fn encode(bundle: &Bundle, flavor: Flavor) -> String {
+    document(bundle, flavor).to_string()
+}
+
+pub(crate) fn document(bundle: &Bundle, flavor: Flavor) -> Value {
     let mut document = Map::new();
     let keys = match flavor {
         Flavor::Spiffe => spiffe_keys(bundle),
@@ -122,7 +126,7 @@ pub fn encode(bundle: &Bundle, flavor: Flavor) -> String {
             document.insert(REFRESH_HINT.to_owned(), hint.as_secs().into());
         }
     }
-    Value::Object(document).to_string()
+    Value::Object(document)
 }
 
 fn spiffe_keys(bundle: &Bundle) -> Vec<Value> {
@@ -158,16 +162,22 @@ pub fn parse(trust_domain: TrustDomain, document: &[u8]) -> Result<Bundle, JwksE
 
 /// As [`parse`], and says what was left out.
 pub fn parse_reporting(trust_domain: TrustDomain, document: &[u8]) -> Result<Parsed, JwksError> {
-    let set = read_set(document)?;
+    bundle_of_set(trust_domain, &read_set(document)?)
+}
+
+pub(crate) fn bundle_of_set(
+    trust_domain: TrustDomain,
+    set: &Map<String, Value>,
+) -> Result<Parsed, JwksError> {
     let mut bundle = Bundle::empty(trust_domain);
-    bundle.sequence = number(&set, SEQUENCE)?.unwrap_or(0);
+    bundle.sequence = number(set, SEQUENCE)?.unwrap_or(0);
     // No hint and a hint of zero both leave the interval to the consumer.
-    bundle.refresh_hint = number(&set, REFRESH_HINT)?
+    bundle.refresh_hint = number(set, REFRESH_HINT)?
         .filter(|seconds| *seconds > 0)
         .map(Duration::from_secs);
     let mut ignored = Vec::new();
     let mut key_ids = BTreeMap::new();
-    for (index, element) in keys(&set)?.iter().enumerate() {
+    for (index, element) in keys(set)?.iter().enumerate() {
         match read_key(element) {
             Err(why) => ignored.push((index, why)),
             Ok(Key::X509(authority)) => {
@@ -212,7 +222,7 @@ pub fn parse_plain_jwt(trust_domain: TrustDomain, document: &[u8]) -> Result<Bun
     Ok(bundle)
 }
 
-fn read_set(document: &[u8]) -> Result<Map<String, Value>, JwksError> {
+pub(crate) fn read_set(document: &[u8]) -> Result<Map<String, Value>, JwksError> {
     if document.len() > MAX_DOCUMENT_LEN {
         return Err(JwksError::TooLong {
             len: document.len(),

@@ -5,6 +5,7 @@
 //! checklist item they prove, such as `x_01` or `j_04`.
 
 mod bundle;
+pub mod bundle_map;
 pub mod certificate;
 pub mod csr;
 mod id;

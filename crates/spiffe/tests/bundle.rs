@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use signet_crypto::jose::jwk_members;
 use signet_crypto::{KeyType, PrivateKey, PublicKey};
+use signet_spiffe::bundle_map::{self, BundleMapError};
 use signet_spiffe::jwks::{
     Flavor, Ignored, JwksError, MAX_DOCUMENT_LEN, MAX_KEYS, Parsed, encode, parse, parse_plain_jwt,
     parse_reporting,
@@ -226,6 +227,56 @@ fn b_04_only_the_members_that_are_defined_are_written() {
         names(&set["keys"][4]),
         ["crv", "kid", "kty", "use", "x", "y"]
     );
+}
+
+#[test]
+fn b_05_a_bundle_map_is_read_by_trust_domain_name() {
+    let mut other = full();
+    other.trust_domain = "other.example".parse().unwrap();
+    let mut bundles = [full(), other];
+    let text = bundle_map::encode(&bundles);
+    let map = bundle_map::parse(text.as_bytes()).unwrap();
+    // Refresh hints mean nothing inside a map.
+    bundles
+        .iter_mut()
+        .for_each(|bundle| bundle.refresh_hint = None);
+    assert!(map.values().eq(&bundles));
+    let hint = json!({"trust_domains": {"a": {"keys": [], "spiffe_refresh_hint": 5}}});
+    let map = bundle_map::parse(hint.to_string().as_bytes()).unwrap();
+    assert!(map.values().all(|bundle| bundle.refresh_hint.is_none()));
+    assert!(
+        bundle_map::parse(br#"{"trust_domains":{}}"#)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn b_05_a_bundle_map_with_any_defect_is_refused_as_a_whole() {
+    let refused = |text: &str| bundle_map::parse(text.as_bytes()).unwrap_err();
+    for none in ["{}", r#"{"trust_domains":[]}"#, r#"{"keys":[]}"#] {
+        assert_eq!(refused(none), BundleMapError::NoTrustDomains);
+    }
+    let twice = r#"{"trust_domains":{"a":{"keys":[]},"a":{"keys":[]}}}"#;
+    let error = refused(twice);
+    assert!(matches!(
+        error,
+        BundleMapError::Document(JwksError::Json(_))
+    ));
+    for name in ["spiffe://a", "A", ""] {
+        let map = json!({"trust_domains": {name: {"keys": []}, "a": {"keys": []}}});
+        assert!(
+            matches!(refused(&map.to_string()), BundleMapError::Name(_)),
+            "{name}"
+        );
+    }
+    for bad in [json!([]), json!({}), json!(null)] {
+        let map = json!({"trust_domains": {"a": bad, "b": {"keys": []}}});
+        assert!(matches!(
+            refused(&map.to_string()),
+            BundleMapError::Bundle { .. }
+        ));
+    }
 }
 
 #[test]
