@@ -238,3 +238,23 @@ fn neither_half_of_a_key_prints_itself() {
     assert!(private.starts_with("PrivateKey([secret] of PublicKey(sha256:"));
     assert!(private.len() < 80);
 }
+
+#[test]
+fn rsa_signatures_of_another_form_are_no_pss_signatures() {
+    let key = public(include_str!("fixtures/rsa-2048-spki.pem")).unwrap();
+    for bad in [
+        &include_bytes!("fixtures/rsa-2048-pkcs1-sha256.sig")[..],
+        include_bytes!("fixtures/rsa-2048-pss-sha256-mgf1-sha1.sig"),
+    ] {
+        let verified = key.verify_rsa_pss_sha256_any_salt(MESSAGE, bad);
+        assert_eq!(verified, Err(VerifyError::BadSignature));
+    }
+}
+
+#[test]
+fn a_signature_with_a_longer_salt_is_no_signature_of_a_token() {
+    let key = public(include_str!("fixtures/rsa-2048-spki.pem")).unwrap();
+    let signature = include_bytes!("fixtures/rsa-2048-pss-sha256-max-salt.sig");
+    let verified = key.verify(A::RsaPssSha256, MESSAGE, signature);
+    assert_eq!(verified, Err(VerifyError::BadSignature));
+}
