@@ -36,6 +36,7 @@
 
 mod agent;
 mod chain;
+mod leaf;
 pub mod payload;
 mod server;
 

@@ -24,6 +24,7 @@ use signet_workload_attestor::peer::{
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_stream::StreamExt;
 
 const ROLE: &str = "SIGNET_TEST_ROLE";
 const SOCKET: &str = "SIGNET_TEST_SOCKET";
@@ -221,6 +222,18 @@ async fn a_process_that_exits_before_it_is_accepted_is_refused() {
     scene.start("connect and exit").wait().unwrap();
     let refused = scene.listener.accept().await;
     assert!(matches!(refused, Err(AcceptError::Refused(_))));
+}
+
+#[tokio::test]
+async fn the_stream_of_connections_passes_over_a_refused_one() {
+    let scene = Scene::new();
+    scene.start("connect and exit").wait().unwrap();
+    let mut child = scene.start("stay");
+    let mut connections = std::pin::pin!(scene.listener.into_stream());
+    let mut connection = connections.next().await.unwrap().unwrap();
+    assert_eq!(connection.peer().pid(), number(&child));
+    order(&mut connection).await;
+    child.wait().unwrap();
 }
 
 #[tokio::test]
