@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use http::Uri;
 use signet_config::{Key, Section};
 
-const NO_REBOOTSTRAP: &str = "set rebootstrap_mode to \"never\"; to trust a new bundle, stop the \
-     agent, remove its data directory and start it";
+const NO_REBOOTSTRAP: &str = "has no effect yet: a server that the stored bundle does not prove is \
+     never trusted; to trust a new bundle, stop the agent, remove its data directory and start it";
 
 /// Rows for the key table of the `agent` block.
 pub(super) const BOOTSTRAP_KEYS: [Key; 8] = [
@@ -17,10 +17,7 @@ pub(super) const BOOTSTRAP_KEYS: [Key; 8] = [
     Key::implemented("trust_bundle_format"),
     Key::implemented("insecure_bootstrap"),
     Key::implemented("rebootstrap_mode"),
-    Key::ignored(
-        "rebootstrap_delay",
-        "the agent never bootstraps again by itself",
-    ),
+    Key::implemented("rebootstrap_delay"),
     Key::refused(
         "trust_bundle_spiffe_workload_api",
         "write that agent's bundle to a file and give it as trust_bundle_path",
@@ -155,13 +152,11 @@ fn over_unix_socket(
     })
 }
 
-/// Not re-bootstrapping is the default and all there is.
+/// Not re-bootstrapping is the default and all there is: safe, but an operator may count on more.
 fn check_rebootstrap(block: &Section<'_>) {
+    block.duration("rebootstrap_delay");
     let modes = [("never", false), ("auto", true), ("always", true)];
     if block.choice("rebootstrap_mode", &modes) == Some(true) {
-        block.problem(
-            "rebootstrap_mode",
-            format!("not supported yet: {NO_REBOOTSTRAP}"),
-        );
+        block.warn("rebootstrap_mode", NO_REBOOTSTRAP);
     }
 }

@@ -141,7 +141,7 @@ fn all_problems_of_all_blocks_come_at_once() {
         workload_x509_svid_key_type = "rsa-4096"
         join_token = "hunter2"
         join_token_file = "/t"
-        rebootstrap_mode = "auto"
+        rebootstrap_mode = "sometimes"
     }
     plugins { WorkloadAttestor "docker" {} }"#;
     let starts = [
@@ -154,7 +154,7 @@ fn all_problems_of_all_blocks_come_at_once() {
         "agent.conf:6: agent.availability_target: must be at least 24h",
         "agent.conf:7: agent.workload_x509_svid_key_type: \"rsa-4096\" is none of: ",
         "agent.conf:9: agent.join_token_file: stands beside join_token",
-        "agent.conf:10: agent.rebootstrap_mode: not supported yet: ",
+        "agent.conf:10: agent.rebootstrap_mode: \"sometimes\" is none of: never, auto, always",
         "agent.conf:12: plugins.WorkloadAttestor \"docker\": not supported yet: ",
     ];
     let mut found = problems(text);
@@ -300,7 +300,7 @@ fn a_flag_wins_over_the_file() {
 fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
     for keys in [
         "trust_bundle_spiffe_workload_api = \"/s\"",
-        "rebootstrap_mode = \"always\"",
+        "rebootstrap_delay = \"soon\"",
         "experimental { require_pq_kem = true }",
         "experimental { broker { socket_path = \"/s\" } }",
         "experimental { feature_flags = [\"wit-svid\"] }",
@@ -312,9 +312,9 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
     for keys in [
         "sds { default_svid_name = \"x\" }",
         "disable_sds_api = true",
+        "rebootstrap_mode = \"always\", rebootstrap_delay = \"10m\"",
         "authorized_delegates = [\"spiffe://example.org/cilium\"]",
         "log_selectors = [\"unix\"]",
-        "rebootstrap_delay = \"10m\"",
         "profiling_port = 6060",
         "experimental { ratelimit { fetch_x509_svid = 5 } }",
         "experimental { use_sync_authorized_entries = true }",
@@ -323,7 +323,8 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
         assert_eq!(parsed(&with(keys)).1.len(), 1, "{keys}");
     }
     quiet(&with(
-        "sds {}, experimental { ratelimit {}, broker {} }, authorized_delegates = []",
+        "sds {}, experimental { ratelimit {}, broker {} }, authorized_delegates = []\n\
+         rebootstrap_mode = \"never\", rebootstrap_delay = \"10m\"",
     ));
 }
 

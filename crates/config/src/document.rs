@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::expand::expand_env;
+use crate::sections::inline_plugin_files;
 use crate::{
     ConfigError, Findings, Lookup, Position, Problem, Section, Value, Warning, parse_hcl,
     parse_json,
@@ -48,7 +49,7 @@ impl Document {
         Self::parse(&name, &text, variables)
     }
 
-    /// As [`read`](Self::read), from a text that has a name.
+    /// As [`read`](Self::read), from a text that has a name. Files that plugins name are read.
     pub fn parse(
         name: &str,
         text: &str,
@@ -68,11 +69,14 @@ impl Document {
             ));
         }
         match parse(text) {
-            Ok(top) => Ok(Self {
-                name: name.to_owned(),
-                top,
-                findings,
-            }),
+            Ok(mut top) => {
+                inline_plugin_files(&mut top, &findings);
+                Ok(Self {
+                    name: name.to_owned(),
+                    top,
+                    findings,
+                })
+            }
             Err(problems) => {
                 problems
                     .into_iter()
@@ -104,7 +108,7 @@ impl Document {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?
         .take(MAX_FILE_BYTES + 1)

@@ -5,7 +5,7 @@ use crate::{Class, Key, Section, Unknown};
 const KEYS: [Key; 6] = [
     Key::implemented("enabled"),
     Key::implemented("plugin_data"),
-    Key::refused("plugin_data_file", "write its content into plugin_data { }"),
+    Key::implemented("plugin_data_file"),
     Key::refused(
         "plugin_cmd",
         "plugins cannot be external programs; use one that is built in",
