@@ -164,6 +164,11 @@ fn has_subject(made: &Certificate, subject: &Subject) -> bool {
 fn check_signature(der: &[u8], issuer: &Certificate) -> Result<(), Mismatch> {
     let unreadable = |_| Mismatch::Unreadable(CertificateError::Malformed);
     let (_, parsed) = X509Certificate::from_der(der).map_err(unreadable)?;
+    // RFC 5280 section 4.1.1.2: the algorithm outside, which is not signed, repeats the one inside.
+    must(
+        parsed.signature_algorithm == parsed.tbs_certificate.signature,
+        "signature algorithm",
+    )?;
     issuer
         .public_key
         .verify(
@@ -172,4 +177,155 @@ fn check_signature(der: &[u8], issuer: &Certificate) -> Result<(), Mismatch> {
             &parsed.signature_value.data,
         )
         .map_err(|_| Mismatch::Signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use signet_crypto::{KeyType, PrivateKey, SeededRandom};
+    use signet_keys::{LocalSigner, Signer};
+    use signet_model::approve::{Attribute, Moment, Policy, server_x509};
+    use signet_spiffe::TrustDomain;
+
+    use super::*;
+    use crate::{NewAuthority, new_self_signed, sign_x509};
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn signer() -> Arc<dyn Signer> {
+        Arc::new(LocalSigner::new(
+            PrivateKey::generate(KeyType::EcP256).unwrap(),
+        ))
+    }
+
+    async fn authority() -> X509Authority {
+        let trust_domain = TrustDomain::parse("example.org").unwrap();
+        let wanted = NewAuthority {
+            trust_domain,
+            subject: None,
+            ttl: Duration::from_secs(86400),
+        };
+        new_self_signed(wanted, signer(), &SeededRandom::new(1), now())
+            .await
+            .unwrap()
+    }
+
+    /// A good certificate, and what was approved for it.
+    async fn made(authority: &X509Authority) -> (Vec<u8>, X509Grant, Serial) {
+        let policy = Policy {
+            trust_domain: TrustDomain::parse("example.org").unwrap(),
+            default_x509_svid_ttl: Duration::from_secs(3600),
+            default_jwt_svid_ttl: Duration::from_secs(300),
+            agent_ttl: None,
+            jwt_issuer: None,
+        };
+        let moment = Moment {
+            now: now(),
+            authority_not_after: authority.not_after(),
+        };
+        let key = signer().public_key().clone();
+        let approved = server_x509(&policy, moment, key).unwrap();
+        let grant = (*approved).clone();
+        let random = SeededRandom::new(2);
+        let issued = sign_x509(authority, approved, &random, now())
+            .await
+            .unwrap();
+        (issued.chain[0].clone(), grant, issued.serial)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_as_approved_passes() {
+        let authority = authority().await;
+        let (der, grant, serial) = made(&authority).await;
+        check_svid(&der, &grant, &serial, &authority, now()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_differs_in_anything_is_caught() {
+        type Change = fn(&mut X509Grant);
+        let changes: [(&str, Change); 6] = [
+            ("alternative names", |grant| {
+                grant.spiffe_id = SpiffeId::parse("spiffe://example.org/other").unwrap();
+            }),
+            ("alternative names", |grant| {
+                grant.dns_names.push("extra".to_owned())
+            }),
+            ("subject", |grant| {
+                grant.subject = Subject::new([(Attribute::Country, "DE".to_owned())]);
+            }),
+            ("public key", |grant| {
+                grant.public_key = signer().public_key().clone()
+            }),
+            ("validity", |grant| {
+                grant.lifetime.not_after += Duration::from_secs(1)
+            }),
+            ("validity", |grant| {
+                grant.lifetime.not_before -= Duration::from_secs(1)
+            }),
+        ];
+        let authority = authority().await;
+        let (der, good, serial) = made(&authority).await;
+        for (part, change) in changes {
+            let mut grant = good.clone();
+            change(&mut grant);
+            let caught = check_svid(&der, &grant, &serial, &authority, now());
+            assert_eq!(caught, Err(Mismatch::Part(part)));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_serial_or_another_authority_is_caught() {
+        let authority = authority().await;
+        let (der, grant, serial) = made(&authority).await;
+        let caught = check_svid(&der, &grant, &Serial::from_bytes(&[1]), &authority, now());
+        assert_eq!(caught, Err(Mismatch::Part("serial number")));
+        let other = self::authority().await;
+        let caught = check_svid(&der, &grant, &serial, &other, now());
+        assert_eq!(caught, Err(Mismatch::Part("authority key id")));
+    }
+
+    #[tokio::test]
+    async fn an_authority_in_place_of_a_leaf_is_caught() {
+        let authority = authority().await;
+        let (_, mut grant, _) = made(&authority).await;
+        let certificate = authority.certificate();
+        grant.public_key = certificate.public_key.clone();
+        grant.lifetime.not_after = certificate.not_after;
+        let mut like = grant.clone();
+        like.lifetime.not_before = certificate.not_before;
+        let serial = certificate.serial.clone();
+        let caught = check_svid(
+            authority.certificate_der(),
+            &like,
+            &serial,
+            &authority,
+            now(),
+        );
+        assert_eq!(caught, Err(Mismatch::Part("subject")));
+    }
+
+    #[tokio::test]
+    async fn a_flipped_bit_in_what_is_signed_is_caught() {
+        let authority = authority().await;
+        let (der, _, _) = made(&authority).await;
+        check_signature(&der, authority.certificate()).unwrap();
+        let signed = X509Certificate::from_der(&der)
+            .unwrap()
+            .1
+            .tbs_certificate
+            .as_ref()
+            .len();
+        for at in 4..4 + signed {
+            let mut bent = der.clone();
+            bent[at] ^= 1;
+            assert!(
+                check_signature(&bent, authority.certificate()).is_err(),
+                "byte {at}"
+            );
+        }
+    }
 }

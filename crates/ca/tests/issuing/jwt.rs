@@ -1,5 +1,6 @@
 //! Tokens, judged by our own reader and by a JOSE library that is not ours.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,7 +11,9 @@ use signet_ca::{JwtError, KEY_ID_LEN, new_key_id, sign_jwt};
 use signet_crypto::{KeyType, PublicKey};
 use signet_model::approve::{Policy, mint_jwt};
 
-use crate::support::{DAY, approved_jwt, id, jwt_key, local, moment, now, policy, random, remote};
+use crate::support::{
+    DAY, LyingSigner, approved_jwt, id, jwt_key, local, moment, now, policy, random, remote,
+};
 
 fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).unwrap();
@@ -99,6 +102,15 @@ async fn a_remote_key_signs_and_its_absence_is_transient() {
         .await
         .unwrap_err();
     assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_remote_key_that_signs_something_else_is_caught() {
+    let key = jwt_key(Arc::new(LyingSigner(local(KeyType::EcP256))));
+    let error = sign_jwt(&key, approved_jwt(&["db"]), now())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, JwtError::Signature));
 }
 
 #[tokio::test]

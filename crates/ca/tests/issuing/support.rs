@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use signet_ca::{JwtAuthorityKey, NewAuthority, X509Authority, new_self_signed};
-use signet_crypto::{KeyType, PrivateKey, PublicKey, SeededRandom};
+use signet_crypto::{KeyType, PrivateKey, PublicKey, SeededRandom, SignatureAlgorithm};
 use signet_keys::testing::RemoteKeys;
-use signet_keys::{KeyManager, LocalSigner, Signer};
+use signet_keys::{KeyError, KeyManager, LocalSigner, Signer};
 use signet_model::Approved;
 use signet_model::approve::{JwtGrant, Moment, Policy, X509Grant, mint_jwt, mint_x509};
 use signet_spiffe::csr::Csr;
@@ -113,4 +113,18 @@ pub(crate) fn jwt_key(signer: Arc<dyn Signer>) -> JwtAuthorityKey {
 pub(crate) fn approved_jwt(audience: &[&str]) -> Approved<JwtGrant> {
     let audience = audience.iter().map(|&one| one.to_owned()).collect();
     mint_jwt(&policy(), moment(now() + DAY), id("/web"), audience, None).unwrap()
+}
+
+/// A remote key that signs something else than it was asked to.
+pub(crate) struct LyingSigner(pub(crate) Arc<dyn Signer>);
+
+#[async_trait::async_trait]
+impl Signer for LyingSigner {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    async fn sign(&self, algorithm: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.0.sign(algorithm, b"something else").await
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signet_ca::{
-    AuthorityError, BridgeError, NewAuthority, TemplateError, X509Authority, X509Error,
+    AuthorityError, BridgeError, Mismatch, NewAuthority, TemplateError, X509Authority, X509Error,
     new_self_signed, sign_x509,
 };
 use signet_crypto::KeyType;
@@ -13,8 +13,8 @@ use signet_spiffe::csr::{Csr, SubjectAttribute};
 use signet_spiffe::{Certificate, SpiffeId, x509_svid};
 
 use crate::support::{
-    DAY, approved, authority, bundle, id, local, moment, now, policy, random, remote, request, td,
-    wanted, workload_key,
+    DAY, LyingSigner, approved, authority, bundle, id, local, moment, now, policy, random, remote,
+    request, td, wanted, workload_key,
 };
 
 #[tokio::test]
@@ -120,6 +120,23 @@ async fn a_remote_key_out_of_reach_is_a_transient_error() {
 }
 
 #[tokio::test]
+async fn a_remote_key_that_signs_something_else_is_caught() {
+    let honest = local(KeyType::EcP256);
+    let made = authority(Arc::clone(&honest)).await;
+    let liar = Arc::new(LyingSigner(honest));
+    let wanted = new_self_signed(wanted(), Arc::clone(&liar) as _, &random(), now()).await;
+    assert!(matches!(
+        wanted,
+        Err(X509Error::Product(Mismatch::Signature))
+    ));
+    let authority = X509Authority::new(made.certificate_der(), Vec::new(), liar).unwrap();
+    let error = sign_x509(&authority, approved(request()), &random(), now())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, X509Error::Product(Mismatch::Signature)));
+}
+
+#[tokio::test]
 async fn serial_numbers_are_random_and_of_128_bits() {
     let authority = authority(local(KeyType::EcP256)).await;
     let random = random();
@@ -171,7 +188,7 @@ async fn what_is_not_valid_now_does_not_leave() {
             .await
             .unwrap_err();
         assert!(
-            matches!(error, X509Error::Product(signet_ca::Mismatch::NotValidNow)),
+            matches!(error, X509Error::Product(Mismatch::NotValidNow)),
             "{error:?}"
         );
     }
