@@ -10,7 +10,9 @@
 pub mod answer;
 pub mod call;
 pub mod failure;
+pub mod files;
 pub mod go_flags;
+pub mod health;
 pub mod json;
 pub mod parse;
 pub mod socket;

@@ -1,5 +1,7 @@
 //! Pieces of the pretty output.
 
+use std::error::Error;
+
 use time::UtcDateTime;
 use time::macros::format_description;
 use tonic::Code;
@@ -24,6 +26,17 @@ pub fn timestamp(unix_seconds: i64) -> String {
 pub fn spiffe_id(id: Option<&types::Spiffeid>) -> String {
     let Some(id) = id else { return "(none)".into() };
     format!("spiffe://{}{}", id.trust_domain, id.path)
+}
+
+/// The error and what caused it, in one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 /// `code: NotFound, msg: "…"`, as for one failed item of a batch.
