@@ -2,10 +2,12 @@
 //! own. Commands talk to a running server over its Unix socket and know nothing of its inside.
 
 mod agent;
+mod bundle;
 mod entry;
 mod environment;
 mod healthcheck;
 mod matching;
+mod mint;
 mod run;
 mod token;
 mod why;
@@ -40,6 +42,15 @@ enum Line {
     /// Administer attested agents
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// Administer bundles: the authorities of trust domains
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
+    /// X.509-SVIDs without an entry
+    #[command(subcommand)]
+    X509(mint::X509),
+    /// JWT-SVIDs without an entry
+    #[command(subcommand)]
+    Jwt(mint::Jwt),
     /// Explain who gets an identity, who does not, and what is missing
     Why(Call<why::Why>),
 }
@@ -66,6 +77,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: impl Program
         Line::Token(command) => command.execute(&target),
         Line::Entry(command) => command.execute(&target),
         Line::Agent(command) => command.execute(&target),
+        Line::Bundle(command) => command.execute(&target),
+        Line::X509(command) => command.execute(&target),
+        Line::Jwt(command) => command.execute(&target),
         Line::Why(call) => call.execute(&target),
     }
 }

@@ -1,8 +1,10 @@
 //! Commands from the argument line to the output, against a scripted server.
 
 mod agent;
+mod bundle;
 mod entry;
 mod line;
+mod mint;
 mod token;
 
 use std::ffi::OsString;
@@ -12,7 +14,9 @@ use signet_cli::{Answer, Failure};
 
 use super::Line;
 use super::agent::Agent;
+use super::bundle::Bundle;
 use super::entry::Entry;
+use super::mint::{Jwt, X509};
 use super::token::Token;
 
 /// The line as the program would parse it.
@@ -38,6 +42,13 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
         Line::Agent(Agent::Evict(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Ban(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Purge(call)) => fake.ask(call.command).await,
+        Line::Bundle(Bundle::Show(call)) => fake.ask(call.command).await,
+        Line::Bundle(Bundle::Count(call)) => fake.ask(call.command).await,
+        Line::Bundle(Bundle::List(call)) => fake.ask(call.command).await,
+        Line::Bundle(Bundle::Set(call)) => fake.ask(call.command).await,
+        Line::Bundle(Bundle::Delete(call)) => fake.ask(call.command).await,
+        Line::X509(X509::Mint(call)) => fake.ask(call.command).await,
+        Line::Jwt(Jwt::Mint(call)) => fake.ask(call.command).await,
         Line::Healthcheck(call) => fake.ask(call.command).await,
         Line::Why(call) => fake.ask(call.command).await,
         Line::Run(_) | Line::Validate(_) => panic!("these ask nobody"),

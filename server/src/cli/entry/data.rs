@@ -1,13 +1,11 @@
 //! Entries and ids from JSON files, in the form SPIRE reads.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
-use std::{fs, io};
 
 use serde::Deserialize;
 use serde_json::Value;
-use signet_cli::{Failure, value};
+use signet_cli::{Failure, files, value};
 use signet_proto::spire::types;
 use signet_proto::spire::types::entry::AdditionalAttributes;
 
@@ -63,26 +61,12 @@ const SERVERS_OWN: [&str; 2] = ["revision_number", "created_at"];
 
 /// Reads a file of entries, or stdin for `-`.
 pub(super) fn read(path: &Path) -> Result<Entries, Failure> {
-    parse(path, &text(path)?)
+    parse(path, &files::read_or_stdin(path)?)
 }
 
 /// Reads a file of entry ids, or stdin for `-`.
 pub(super) fn read_ids(path: &Path) -> Result<Vec<String>, Failure> {
-    parse::<Ids>(path, &text(path)?).map(|file| file.ids)
-}
-
-fn text(path: &Path) -> Result<String, Failure> {
-    let content = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    content.map_err(|source| Failure::File {
-        step: "read",
-        path: path.into(),
-        source,
-    })
+    parse::<Ids>(path, &files::read_or_stdin(path)?).map(|file| file.ids)
 }
 
 fn parse<'a, T: Deserialize<'a>>(path: &Path, text: &'a str) -> Result<T, Failure> {

@@ -1,12 +1,12 @@
 //! What the line means, and what is wrong with it.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use clap::CommandFactory;
 
 use super::{Line, asked, parsed};
 use crate::cli::RunArgs;
+use crate::config::ServerFlags;
 use signet_cli::testing::Fake;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::HealthCheckResponse;
@@ -25,11 +25,10 @@ fn the_tree_is_sound() {
 
 #[test]
 fn run_without_flags_leaves_all_to_the_file() {
-    let expected = RunArgs {
-        config: "conf/server/server.conf".into(),
-        ..RunArgs::default()
-    };
-    assert_eq!(run("run"), expected);
+    let arguments = run("run");
+    assert_eq!(arguments.config, Path::new("conf/server/server.conf"));
+    assert!(!arguments.expand_env());
+    assert_eq!(arguments.flags(), ServerFlags::default());
 }
 
 #[test]
@@ -40,14 +39,19 @@ fn run_takes_spires_flags() {
                          -logSourceLocation -expandEnv=true",
     );
     assert_eq!(arguments.config, Path::new("x.conf"));
-    assert_eq!(
-        arguments.bind_address,
-        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-    );
-    assert_eq!(arguments.server_port, Some(8081));
-    assert_eq!(arguments.log_format.as_deref(), Some("JSON"));
-    assert_eq!(arguments.log_source_location, Some(true));
-    assert_eq!(arguments.expand_env, Some(true));
+    assert!(arguments.expand_env());
+    let expected = ServerFlags {
+        bind_address: Some("127.0.0.1".into()),
+        server_port: Some(8081),
+        socket_path: Some("/s".into()),
+        data_dir: Some("/d".into()),
+        trust_domain: Some("td".into()),
+        log_file: Some("/l".into()),
+        log_format: Some("JSON".into()),
+        log_level: Some("INFO".into()),
+        log_source_location: Some(true),
+    };
+    assert_eq!(arguments.flags(), expected);
 }
 
 #[test]
