@@ -1,3 +1,4 @@
 //! The Signet node agent.
 
+pub mod cli;
 pub mod config;
