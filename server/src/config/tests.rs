@@ -358,13 +358,13 @@ fn x509pop_reads_both_modes() {
         r#"NodeAttestor "join_token" {}
         NodeAttestor "x509pop" { plugin_data {
             ca_bundle_paths = ["/a.pem", "/b.pem"], max_intermediates = 2, verify_client_ip = true
-            agent_path_template = "/x509pop/cn/{{ .Subject.CommonName }}"
+            agent_path_template = "/x509pop/cn/{{ .SerialNumberHex }}"
         } }"#,
     ));
     assert_eq!(config.node_attestors[0], NodeAttestorSettings::JoinToken);
     let expected = X509PopSettings {
         roots: X509PopRoots::Files(vec!["/a.pem".into(), "/b.pem".into()]),
-        agent_path_template: Some("/x509pop/cn/{{ .Subject.CommonName }}".into()),
+        agent_path_template: Some("/x509pop/cn/{{ .SerialNumberHex }}".into()),
         max_intermediates: 2,
         max_rsa_key_bits: 8192,
         verify_client_ip: true,
@@ -416,6 +416,10 @@ fn x509pop_needs_its_roots_exactly_once() {
         (
             "ca_bundle_path = \"a\", max_intermediates = 100",
             "from 0 to 16",
+        ),
+        (
+            "ca_bundle_path = \"a\", agent_path_template = \"/{{ .Nonsense }}\"",
+            "agent_path_template: ",
         ),
     ] {
         let text = format!("NodeAttestor \"x509pop\" {{ plugin_data {{ {data} }} }}");

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
+use signet_node_attestor::AgentPathTemplate;
+use signet_node_attestor::x509pop::VARIABLES;
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
@@ -102,7 +104,7 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
     };
     let settings = X509PopSettings {
         roots: X509PopRoots::Files(Vec::new()),
-        agent_path_template: data.string("agent_path_template").map(str::to_owned),
+        agent_path_template: agent_path_template(data),
         max_intermediates: size(
             "max_intermediates",
             MAX_INTERMEDIATES,
@@ -124,6 +126,13 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
         Mode::Spiffe => own_bundle(data)?,
     };
     Some(X509PopSettings { roots, ..settings })
+}
+
+/// The template as text, once it is known to be one.
+fn agent_path_template(data: &Section<'_>) -> Option<String> {
+    data.parsed("agent_path_template", |text| {
+        AgentPathTemplate::parse(text, VARIABLES).map(|_| text.to_owned())
+    })
 }
 
 fn root_files(data: &Section<'_>) -> Option<X509PopRoots> {
