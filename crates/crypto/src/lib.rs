@@ -7,6 +7,7 @@
 mod algorithm;
 #[cfg(feature = "aws-lc")]
 mod aws_lc;
+mod curve;
 mod der;
 mod hash;
 pub mod jose;
@@ -19,10 +20,11 @@ mod rsa_pss;
 mod secret;
 
 pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
+pub use curve::Curve;
 pub use hash::{Sha256, hex, sha1, sha256};
 pub use key_type::{KeyType, UnknownKeyType};
 pub use private_key::{PrivateKey, SignError};
-pub use public_key::{Curve, KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};
+pub use public_key::{KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};
 #[cfg(feature = "testing")]
 pub use random::SeededRandom;
 pub use random::{Random, SystemRandom};

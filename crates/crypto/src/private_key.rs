@@ -240,7 +240,7 @@ fn algorithm_of(pkcs8: &[u8]) -> Result<Algorithm, KeyError> {
         OID_RSA => Ok(Algorithm::Rsa),
         OID_EC => {
             let oid = algorithm.read(der::OID).map_err(malformed)?;
-            [Curve::P256, Curve::P384, Curve::P521]
+            Curve::ALL
                 .into_iter()
                 .find(|curve| curve.oid() == oid)
                 .map(Algorithm::Ec)

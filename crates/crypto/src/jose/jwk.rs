@@ -68,7 +68,7 @@ pub fn public_key_of_jwk(members: &Map<String, Value>) -> Result<PublicKey, JwkE
 
 fn curve(members: &Map<String, Value>) -> Result<Curve, JwkError> {
     let name = members.get("crv").and_then(Value::as_str);
-    [Curve::P256, Curve::P384, Curve::P521]
+    Curve::ALL
         .into_iter()
         .find(|curve| name == Some(curve_name(*curve)))
         .ok_or(JwkError::UnknownCurve)
