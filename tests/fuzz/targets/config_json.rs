@@ -25,9 +25,11 @@ fn is_ours_alone(text: &str, error: &serde_json::Error) -> bool {
 fn agrees(value: &Value, judge: &Judge) -> bool {
     match (&value.node, judge) {
         (Node::Bool(on), Judge::Bool(other)) => on == other,
-        (Node::Number(text), Judge::Number(other)) => {
-            text.parse().ok().zip(other.as_f64()).is_some_and(|(a, b)| is_near(a, b))
-        }
+        (Node::Number(text), Judge::Number(other)) => text
+            .parse()
+            .ok()
+            .zip(other.as_f64())
+            .is_some_and(|(a, b)| is_near(a, b)),
         (Node::Text(text), Judge::String(other)) => text == other,
         (Node::List(items), Judge::Array(other)) => {
             let other: Vec<_> = other.iter().filter(|item| !item.is_null()).collect();
@@ -35,8 +37,13 @@ fn agrees(value: &Value, judge: &Judge) -> bool {
         }
         // Of a key given twice the other library keeps the last, be it null.
         (Node::Map(members), Judge::Object(other)) => members.iter().all(|member| {
-            let last = members.iter().rfind(|m| m.key == member.key).unwrap_or(member);
-            other.get(&member.key).is_some_and(|o| o.is_null() || agrees(&last.value, o))
+            let last = members
+                .iter()
+                .rfind(|m| m.key == member.key)
+                .unwrap_or(member);
+            other
+                .get(&member.key)
+                .is_some_and(|o| o.is_null() || agrees(&last.value, o))
         }),
         _ => false,
     }
