@@ -1,3 +1,5 @@
+//! The agent's configuration: what is read, refused and warned of.
+
 mod examples;
 
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! HCL 1 as SPIRE's files use it, judged against the same value in JSON.
+
 use proptest::prelude::*;
 
 use super::parse_hcl;

@@ -1,3 +1,5 @@
+//! JSON, judged by serde_json, and each refusal with its position.
+
 use proptest::prelude::*;
 use serde_json::Value as Judge;
 

@@ -1,3 +1,5 @@
+//! A section's getters and what they report.
+
 use std::time::Duration;
 
 use crate::sections::{HealthSettings, LogFormat, LogLevel, LogSettings, PluginKind};

@@ -1,0 +1,123 @@
+//! The table of which of our crates may know which.
+//!
+//! Layers from the bottom up; a crate may know crates of lower layers, and of its own layer only those
+//! that [`NEIGHBOURS`] names. Each edge stands in its row: the table says what is, not what could be,
+//! so that a new edge is a decision that somebody reads. Crates of others are `deny.toml`'s matter.
+
+/// One crate, without the prefix `signet-`.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) layer: Layer,
+    /// What it links. Its tests may use any crate of a lower layer besides.
+    pub(crate) knows: &'static [&'static str],
+}
+
+/// Where a crate stands; the order is the order of the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layer {
+    /// Words and tools.
+    Words,
+    /// Ports with their built-in adapters, and signing.
+    Ports,
+    /// The two programs.
+    Programs,
+    /// Scenarios and examples: they see everything, nothing sees them.
+    Proofs,
+}
+
+/// Edges inside a layer: who, and whom it may know.
+pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
+    // Verifying an SVID takes a public key.
+    ("spiffe", "crypto"),
+    ("model", "spiffe"),
+    ("telemetry", "runtime"),
+    // The audit log is a chain of hashes.
+    ("telemetry", "crypto"),
+    // The one-shot calls of both command lines.
+    ("cli", "proto"),
+    ("ca", "keys"),
+];
+
+/// Every package of the workspace.
+pub(crate) const ROWS: &[Row] = &[
+    row("crypto", Layer::Words, &[]),
+    row("spiffe", Layer::Words, &["crypto"]),
+    row("model", Layer::Words, &["spiffe"]),
+    row("runtime", Layer::Words, &[]),
+    row("telemetry", Layer::Words, &["crypto", "runtime"]),
+    row("config", Layer::Words, &[]),
+    row("proto", Layer::Words, &[]),
+    row("cli", Layer::Words, &["proto"]),
+    row("keys", Layer::Ports, &["crypto"]),
+    row("ca", Layer::Ports, &["crypto", "keys", "model", "spiffe"]),
+    row("tls", Layer::Ports, &["crypto", "runtime", "spiffe"]),
+    row(
+        "datastore",
+        Layer::Ports,
+        &["crypto", "model", "proto", "spiffe"],
+    ),
+    row(
+        "node-attestor",
+        Layer::Ports,
+        &["crypto", "model", "runtime", "spiffe"],
+    ),
+    row(
+        "workload-attestor",
+        Layer::Ports,
+        &["crypto", "model", "runtime"],
+    ),
+    row(
+        "server",
+        Layer::Programs,
+        &[
+            "ca",
+            "cli",
+            "config",
+            "crypto",
+            "datastore",
+            "keys",
+            "model",
+            "node-attestor",
+            "proto",
+            "runtime",
+            "spiffe",
+            "telemetry",
+            "tls",
+        ],
+    ),
+    row(
+        "agent",
+        Layer::Programs,
+        &[
+            "cli",
+            "config",
+            "crypto",
+            "keys",
+            "model",
+            "node-attestor",
+            "proto",
+            "runtime",
+            "spiffe",
+            "telemetry",
+            "tls",
+            "workload-attestor",
+        ],
+    ),
+    row("tests", Layer::Proofs, &["agent", "server"]),
+];
+
+/// Crates of others that the pure crates must do without: they take what they need as arguments.
+pub(crate) const PURE: &[(&str, &[&str])] = &[
+    ("spiffe", OUTSIDE_WORLD),
+    ("model", OUTSIDE_WORLD),
+    ("config", OUTSIDE_WORLD),
+];
+
+const OUTSIDE_WORLD: &[&str] = &[
+    "futures", "hyper", "libc", "nix", "prost", "rand", "ring", "rustix", "socket2", "tokio",
+    "tonic", "tracing",
+];
+
+const fn row(name: &'static str, layer: Layer, knows: &'static [&'static str]) -> Row {
+    Row { name, layer, knows }
+}
