@@ -15,6 +15,7 @@ pub mod entry;
 pub mod explain;
 #[cfg(test)]
 mod fixtures;
+pub mod holdings;
 pub mod index;
 pub mod lifetime;
 pub mod role;
@@ -31,6 +32,7 @@ pub use approve::{
 pub use audit::{Actor, ActorKind, AuditEvent, Credential, Decision};
 pub use change::{Affected, Change};
 pub use entry::{Entry, EntryError, EntryId, EntryIdError, Revision};
+pub use holdings::holdings_lines;
 pub use index::{Authorized, Index};
 pub use lifetime::Lifetime;
 pub use selector::{Selector, SelectorError, SelectorSet};
