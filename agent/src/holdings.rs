@@ -1,0 +1,189 @@
+//! The agent's state behind one short lock, and who is told when it changes.
+//!
+//! ```text
+//! sync ─ apply ─▶ ┌ Cache ┐ ─▶ Views ─▶ watch<Arc<View>> ─▶ Workload API
+//! rotate ─ issued ▶└───────┘ ─▶ work (wakes the rotator)
+//! ```
+//!
+//! Nothing waits while it holds the lock.
+
+use crate::cache::{Cache, Changed, Due, HeldSvid, Update};
+use crate::rotate::{self, Planned};
+use crate::views::{View, Views};
+use signet_model::{EntryId, SelectorSet};
+use signet_runtime::Clock;
+use signet_spiffe::{Bundle, TrustDomain};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// Everything the agent holds for its workloads.
+pub struct Holdings {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    work: watch::Sender<u64>,
+    settled: watch::Sender<u64>,
+    bundle: watch::Sender<Option<Arc<Bundle>>>,
+}
+
+struct Inner {
+    cache: Cache,
+    views: Views,
+}
+
+/// What the server says about one request for an SVID: the SVID, or why there is none.
+pub type Outcome = (EntryId, Result<HeldSvid, String>);
+
+impl Holdings {
+    /// Nothing is held yet.
+    pub fn new(trust_domain: TrustDomain, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            inner: Mutex::new(Inner {
+                cache: Cache::new(trust_domain),
+                views: Views::default(),
+            }),
+            work: watch::Sender::new(0),
+            settled: watch::Sender::new(0),
+            bundle: watch::Sender::new(None),
+        }
+    }
+
+    /// Takes over what the server says, as a whole, and tells those whom it concerns.
+    pub fn apply(&self, update: Update) -> bool {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let changed = inner.cache.apply(update, now);
+        inner.refresh(&changed, now);
+        self.bundle.send_if_modified(|bundle| {
+            let differs = bundle.as_ref() != inner.cache.own_bundle();
+            *bundle = inner.cache.own_bundle().cloned();
+            differs
+        });
+        drop(inner);
+        self.stir(!changed.is_empty());
+        !changed.is_empty()
+    }
+
+    /// Takes over the answers to a batch of requests, all at once.
+    pub fn issued(&self, outcomes: Vec<Outcome>) {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let mut changed = Changed::default();
+        for (id, outcome) in outcomes {
+            let one = match outcome {
+                Ok(svid) => inner.cache.put_svid(&id, Arc::new(svid), now),
+                Err(why) => {
+                    tracing::warn!(entry_id = %id, reason = %why, "no X509-SVID for an entry");
+                    inner.cache.put_refusal(&id, &why, now)
+                }
+            };
+            changed.entries.extend(one.entries);
+        }
+        inner.refresh(&changed, now);
+    }
+
+    /// Lets what has expired go out of the views.
+    pub fn expire(&self) {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let Inner { cache, views } = &mut *inner;
+        views.refresh_all(cache, now);
+    }
+
+    /// Follows what a workload with these selectors gets.
+    pub fn subscribe(&self, selectors: &SelectorSet) -> watch::Receiver<Arc<View>> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let Inner { cache, views } = &mut *inner;
+        cache.touch(selectors, now);
+        let view = views.subscribe(cache, selectors, now);
+        drop(inner);
+        self.stir(true);
+        view
+    }
+
+    /// The entries that need a new SVID now.
+    pub fn plan(&self, cache_max: usize) -> Vec<Planned> {
+        let now = self.clock.now();
+        let inner = self.lock();
+        rotate::plan(&inner.cache, now, cache_max, |entry| {
+            inner.views.wants(entry)
+        })
+    }
+
+    /// Whether everything that the server said so far is served.
+    pub fn is_settled(&self, cache_max: usize) -> bool {
+        let plan = self.plan(cache_max);
+        plan.iter().all(|planned| planned.reason == Due::Expiring)
+    }
+
+    /// The rotator did what it could for now.
+    pub fn settle(&self) {
+        self.settled
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Changes whenever the rotator did what it could.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.settled.subscribe()
+    }
+
+    /// When the next SVID is due, the next refusal may be asked again or something expires.
+    pub fn next_due(&self, now: SystemTime) -> Option<SystemTime> {
+        let inner = self.lock();
+        let held = || inner.cache.held();
+        let rotations = held().filter_map(|held| Some(held.svid.as_ref()?.rotate_at));
+        let retries = held().filter_map(|held| Some(held.refused.as_ref()?.retry_at()));
+        let expiry = inner.cache.next_expiry(now);
+        let all = rotations.chain(retries).chain(expiry);
+        all.filter(|at| *at > now).min()
+    }
+
+    /// Drops SVIDs beyond the limit that nobody subscribes to.
+    pub fn evict(&self, cache_max: usize) {
+        let mut inner = self.lock();
+        let Inner { cache, views } = &mut *inner;
+        let dropped = cache.evict(cache_max, |entry| views.wants(entry));
+        if dropped > 0 {
+            tracing::debug!(dropped, "dropped X509-SVIDs that nobody uses");
+        }
+    }
+
+    /// Reads the cache.
+    pub fn read<T>(&self, question: impl FnOnce(&Cache) -> T) -> T {
+        question(&self.lock().cache)
+    }
+
+    /// Changes whenever there may be work for the rotator.
+    pub fn work(&self) -> watch::Receiver<u64> {
+        self.work.subscribe()
+    }
+
+    /// Follows the bundle of the own trust domain.
+    pub fn own_bundle(&self) -> watch::Receiver<Option<Arc<Bundle>>> {
+        self.bundle.subscribe()
+    }
+
+    fn stir(&self, something: bool) {
+        if something {
+            self.work
+                .send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock was held ends the program anyway; the state is plain data.
+        self.inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Inner {
+    fn refresh(&mut self, changed: &Changed, now: SystemTime) {
+        if !changed.is_empty() {
+            self.views.refresh(&self.cache, changed, now);
+        }
+    }
+}

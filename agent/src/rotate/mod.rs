@@ -1,0 +1,284 @@
+//! Keeps the X509-SVIDs of the agent's entries fresh: what is due now gets a new key and a CSR,
+//! the server signs a batch, the cache takes over what came back.
+//!
+//! [`plan`] decides, [`Rotator`] acts. The old SVID stands until the new one is in the cache.
+
+mod batch;
+mod csr;
+mod schedule;
+
+pub use batch::{BATCH_MAX, BatchSize};
+pub use csr::{CsrError, make_request, request_for};
+pub use schedule::{Jitter, SvidPolicy, rotate_at};
+
+use crate::cache::{Cache, Due, HeldSvid};
+use crate::holdings::Holdings;
+use crate::upstream::{CallError, Server, Signed, X509Request};
+use signet_crypto::{KeyType, PrivateKey};
+use signet_model::{Entry, EntryId};
+use signet_runtime::{Backoff, Clock, Stop};
+use signet_spiffe::x509_svid;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long the rotator rests at most: time passes without anybody saying so.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// The waits after a call that failed.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What the operator decided about X509-SVIDs.
+#[derive(Debug, Clone)]
+pub struct RotatorConfig {
+    /// The kind of key that workloads get.
+    pub key_type: KeyType,
+    /// How many SVIDs are held when nobody subscribes to them.
+    pub cache_max: usize,
+    /// When an SVID is replaced.
+    pub policy: SvidPolicy,
+}
+
+/// An entry that needs a new SVID.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Why.
+    pub reason: Due,
+    /// Whether the server refused it so recently that it is not asked again yet.
+    pub waits: bool,
+}
+
+/// The entries that need a new SVID now: those somebody waits for first, then those that nobody
+/// asked for yet while there is room.
+pub fn plan(
+    cache: &Cache,
+    now: SystemTime,
+    cache_max: usize,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Vec<Planned> {
+    let mut room = cache_max;
+    let mut urgent = Vec::new();
+    let mut idle = Vec::new();
+    for held in cache.held().filter(|held| !held.entry.store_svid) {
+        let is_wanted = wanted(&held.entry);
+        if is_wanted || held.valid_svid(now).is_some() {
+            room = room.saturating_sub(1);
+        }
+        let Some(reason) = held.due(now) else {
+            continue;
+        };
+        let planned = Planned {
+            entry: held.entry.clone(),
+            reason,
+            waits: held.is_waiting(now),
+        };
+        let missing = reason == Due::Missing;
+        if is_wanted || !missing {
+            urgent.push(planned);
+        } else if !held.entry.disable_x509_svid_prefetch {
+            idle.push(planned);
+        }
+    }
+    urgent.sort_by(|a, b| (a.reason, &a.entry.id).cmp(&(b.reason, &b.entry.id)));
+    idle.truncate(room);
+    urgent.extend(idle);
+    urgent
+}
+
+/// Renews SVIDs until it is stopped.
+pub struct Rotator {
+    holdings: Arc<Holdings>,
+    server: Arc<dyn Server>,
+    clock: Arc<dyn Clock>,
+    config: RotatorConfig,
+    jitter: Jitter,
+}
+
+impl Rotator {
+    /// A rotator for these holdings.
+    pub fn new(
+        holdings: Arc<Holdings>,
+        server: Arc<dyn Server>,
+        clock: Arc<dyn Clock>,
+        config: RotatorConfig,
+        jitter: Jitter,
+    ) -> Self {
+        Self {
+            holdings,
+            server,
+            clock,
+            config,
+            jitter,
+        }
+    }
+
+    /// Works until stopped: at once when the holdings change, at least every few seconds.
+    pub async fn run(mut self, stop: Stop) {
+        let mut size = BatchSize::default();
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 1.5);
+        let mut work = self.holdings.work();
+        loop {
+            work.borrow_and_update();
+            let rest = match self.pass(&mut size).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.rest()
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not renew X509-SVIDs; the old ones stay");
+                    backoff.next_delay()
+                }
+            };
+            let failed = rest != self.rest();
+            tokio::select! {
+                () = stop.stopped() => return,
+                _ = work.changed(), if !failed => {}
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Renews everything that is due now, batch after batch.
+    async fn pass(&mut self, size: &mut BatchSize) -> Result<(), CallError> {
+        self.holdings.expire();
+        let due = self.holdings.plan(self.config.cache_max);
+        let due = due.into_iter().filter(|planned| !planned.waits);
+        let due: Vec<_> = due.map(|planned| planned.entry).collect();
+        let mut rest = due.as_slice();
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(size.current().min(rest.len()));
+            match self.renew(batch).await {
+                Ok(()) => size.grow(),
+                Err(error) => {
+                    size.shrink();
+                    return Err(error);
+                }
+            }
+            rest = later;
+        }
+        self.holdings.evict(self.config.cache_max);
+        self.holdings.settle();
+        Ok(())
+    }
+
+    async fn renew(&mut self, batch: &[Arc<Entry>]) -> Result<(), CallError> {
+        let asked = self.prepare(batch.to_vec()).await;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let requests = asked.iter().map(|one| one.request.clone()).collect();
+        let answers = self.server.new_x509_svids(requests).await?;
+        let mut missing: BTreeSet<EntryId> = asked
+            .iter()
+            .skip(answers.len())
+            .map(|one| one.entry.id.clone())
+            .collect();
+        let mut done = Vec::new();
+        for (asked, answer) in asked.into_iter().zip(answers) {
+            done.push((asked.entry.id.clone(), self.judge(asked, answer)));
+        }
+        while let Some(id) = missing.pop_first() {
+            done.push((
+                id,
+                Err("the server did not answer for this entry".to_owned()),
+            ));
+        }
+        self.holdings.issued(done);
+        Ok(())
+    }
+
+    /// Makes keys and CSRs away from the runtime's threads: RSA takes tenths of a second.
+    async fn prepare(&self, batch: Vec<Arc<Entry>>) -> Vec<Asked> {
+        let key_type = self.config.key_type;
+        let make = move || {
+            batch
+                .into_iter()
+                .map(|entry| Asked::new(entry, key_type))
+                .collect()
+        };
+        let made: Vec<Result<Asked, (EntryId, CsrError)>> = if slow(key_type) {
+            let made = tokio::task::spawn_blocking(make).await;
+            made.unwrap_or_default()
+        } else {
+            make()
+        };
+        let mut asked = Vec::new();
+        for one in made {
+            match one {
+                Ok(one) => asked.push(one),
+                Err((entry_id, error)) => {
+                    tracing::error!(%entry_id, %error, "could not make a key for an entry");
+                    self.holdings
+                        .issued(vec![(entry_id, Err(error.to_string()))]);
+                }
+            }
+        }
+        asked
+    }
+
+    /// Takes an answer only if it is what was asked for.
+    fn judge(&mut self, asked: Asked, answer: Signed) -> Result<HeldSvid, String> {
+        let chain = answer.map_err(|refused| refused.to_string())?;
+        let svid = x509_svid::parse(&chain).map_err(|error| error.to_string())?;
+        if svid.id != asked.entry.spiffe_id {
+            return Err("the server signed another SPIFFE ID than the entry's".to_owned());
+        }
+        if svid.public_key != *asked.key.public_key() {
+            return Err("the server signed another key than the one it was sent".to_owned());
+        }
+        let now = self.clock.now();
+        let draw = self.jitter.draw();
+        Ok(HeldSvid {
+            rotate_at: rotate_at(
+                &self.config.policy,
+                now,
+                svid.not_before,
+                svid.not_after,
+                draw,
+            ),
+            id: svid.id,
+            chain: svid.chain,
+            key: asked.key,
+            not_after: svid.not_after,
+            made_for: asked.entry.as_ref().into(),
+        })
+    }
+
+    fn rest(&self) -> Duration {
+        let now = self.clock.now();
+        let next = self.holdings.next_due(now);
+        let until = next.and_then(|at| at.duration_since(now).ok());
+        until.unwrap_or(LONGEST_REST).min(LONGEST_REST)
+    }
+}
+
+fn slow(key_type: KeyType) -> bool {
+    matches!(key_type, KeyType::Rsa2048 | KeyType::Rsa4096)
+}
+
+/// A request under way, with the key that must not get lost meanwhile.
+struct Asked {
+    entry: Arc<Entry>,
+    key: PrivateKey,
+    request: X509Request,
+}
+
+impl Asked {
+    fn new(entry: Arc<Entry>, key_type: KeyType) -> Result<Self, (EntryId, CsrError)> {
+        let made = make_request(key_type, Some(&entry.spiffe_id));
+        let (key, csr) = made.map_err(|error| (entry.id.clone(), error))?;
+        Ok(Self {
+            request: X509Request {
+                entry_id: entry.id.clone(),
+                csr,
+            },
+            key,
+            entry,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
