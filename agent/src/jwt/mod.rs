@@ -1,0 +1,265 @@
+//! JWT-SVIDs: fetched when a workload asks, shared by all workloads that ask for the same, renewed
+//! at half life.
+//!
+//! Callers that miss together share one call to the server. A token that is still valid is better
+//! than an error: it is given when a renewal fails.
+
+mod store;
+
+pub use store::Key;
+
+use crate::rotate::{Jitter, SvidPolicy, rotate_at};
+use crate::upstream::{CALL_TIMEOUT, CallError, NewJwt, Server};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use signet_model::Entry;
+use signet_runtime::{Backoff, Clock};
+use signet_spiffe::jwt_svid;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+use store::{Store, Token};
+
+/// How many tokens are kept when the operator does not say.
+pub const DEFAULT_CACHE_MAX: usize = 1000;
+/// How long a caller waits for a renewal while there is a valid token: a late token is worse than
+/// one that is past its half life.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+/// The wait between two tries of one call.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// After a failed renewal, how long the valid token is given without trying again.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the operator decided about JWT-SVIDs.
+#[derive(Debug, Clone, Copy)]
+pub struct JwtConfig {
+    /// How many tokens are kept at most.
+    pub cache_max: usize,
+    /// When a token is renewed.
+    pub policy: SvidPolicy,
+}
+
+impl Default for JwtConfig {
+    fn default() -> Self {
+        Self {
+            cache_max: DEFAULT_CACHE_MAX,
+            policy: SvidPolicy::default(),
+        }
+    }
+}
+
+/// Why there is no JWT-SVID.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JwtError {
+    /// The server did not give one.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The server gave something else than what was asked for.
+    #[error("the server's token is not what was asked for: {what}")]
+    Wrong {
+        /// In what it differs.
+        what: String,
+    },
+    /// The server did not answer in time.
+    #[error("the server did not answer within {} s", .after.as_secs())]
+    Late {
+        /// The limit.
+        after: Duration,
+    },
+}
+
+type Flight = Shared<BoxFuture<'static, Result<Arc<Token>, JwtError>>>;
+
+/// Gives JWT-SVIDs from the cache or from the server.
+pub struct JwtSvids {
+    server: Arc<dyn Server>,
+    clock: Arc<dyn Clock>,
+    config: JwtConfig,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    store: Store<Flight>,
+    jitter: Jitter,
+}
+
+impl JwtSvids {
+    /// An empty cache in front of this server.
+    pub fn new(
+        server: Arc<dyn Server>,
+        clock: Arc<dyn Clock>,
+        config: JwtConfig,
+        jitter: Jitter,
+    ) -> Arc<Self> {
+        let store = Store::new(config.cache_max);
+        Arc::new(Self {
+            server,
+            clock,
+            config,
+            inner: Mutex::new(Inner { store, jitter }),
+        })
+    }
+
+    /// A token of this entry for these audiences. An entry whose tokens carry a `jti` gets a new
+    /// one each time.
+    pub async fn get(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        audience: &[String],
+    ) -> Result<Arc<str>, JwtError> {
+        let key = Key::new(entry, audience);
+        if entry.jwt_svid_include_jti {
+            let call = self.clone().call(key, audience.to_vec(), true);
+            return Ok(within(CALL_TIMEOUT, call).await?.text.clone());
+        }
+        let (valid, flight) = match self.look_up(&key, audience) {
+            Found::Fresh(token) => return Ok(token.text.clone()),
+            Found::Renew { valid, flight } => (valid, flight),
+        };
+        let limit = valid.as_ref().map_or(CALL_TIMEOUT, |_| RENEWAL_PATIENCE);
+        let fetched = within(limit, flight).await;
+        self.settle(&key, valid, fetched)
+    }
+
+    /// Drops the tokens signed with these keys, since they are tainted.
+    pub fn drop_signed_with(&self, key_ids: &BTreeSet<String>) -> usize {
+        let signed = |token: &Token| {
+            let key_id = token.key_id.as_ref();
+            key_id.is_some_and(|id| key_ids.contains(id))
+        };
+        self.lock().store.drop_where(signed)
+    }
+
+    /// How many tokens are held.
+    pub fn len(&self) -> usize {
+        self.lock().store.len()
+    }
+
+    /// Whether no token is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn look_up(self: &Arc<Self>, key: &Key, audience: &[String]) -> Found {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        inner.store.evict();
+        let slot = inner.store.slot(key);
+        let valid = slot.token.clone().filter(|token| now < token.expires_at);
+        if let Some(token) = &valid
+            && (now < token.refresh_at || slot.pause_until.is_some_and(|until| now < until))
+        {
+            return Found::Fresh(token.clone());
+        }
+        let retry = valid.is_none();
+        let flight = slot.flight.get_or_insert_with(|| {
+            let call = self.clone().call(key.clone(), audience.to_vec(), retry);
+            call.boxed().shared()
+        });
+        Found::Renew {
+            flight: flight.clone(),
+            valid,
+        }
+    }
+
+    /// Files what a call brought and answers the caller.
+    fn settle(
+        &self,
+        key: &Key,
+        valid: Option<Arc<Token>>,
+        fetched: Result<Arc<Token>, JwtError>,
+    ) -> Result<Arc<str>, JwtError> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let slot = inner.store.slot(key);
+        slot.flight = slot.flight.take().filter(|flight| flight.peek().is_none());
+        match (fetched, valid) {
+            (Ok(token), _) => {
+                slot.token = Some(token.clone());
+                slot.pause_until = None;
+                inner.store.evict();
+                Ok(token.text.clone())
+            }
+            (Err(error), Some(valid)) if now < valid.expires_at => {
+                tracing::warn!(spiffe_id = %key.spiffe_id, %error,
+                    "could not renew a JWT-SVID; the one before is still valid");
+                slot.pause_until = Some(now + RENEWAL_PAUSE);
+                Ok(valid.text.clone())
+            }
+            (Err(error), _) => {
+                inner.store.forget_if_empty(key);
+                Err(error)
+            }
+        }
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        key: Key,
+        audience: Vec<String>,
+        retry: bool,
+    ) -> Result<Arc<Token>, JwtError> {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 1.5);
+        loop {
+            match self.server.new_jwt_svid(&key.entry_id, &audience).await {
+                Ok(jwt) => return self.check(&key, jwt).map(Arc::new),
+                Err(error) if retry && error.is_transient() => {
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes a token only if it names whom and what was asked for.
+    fn check(&self, key: &Key, jwt: NewJwt) -> Result<Token, JwtError> {
+        let wrong = |what: &str| JwtError::Wrong {
+            what: what.to_owned(),
+        };
+        let parsed = jwt_svid::parse_unverified(&jwt.token);
+        let parsed = parsed.map_err(|error| wrong(&error.to_string()))?;
+        if parsed.id != key.spiffe_id {
+            return Err(wrong("it names another SPIFFE ID"));
+        }
+        let given: BTreeSet<_> = parsed.audience.iter().collect();
+        if !key.audience.iter().all(|one| given.contains(one)) {
+            return Err(wrong("an audience is missing"));
+        }
+        let now = self.clock.now();
+        let ends: SystemTime = parsed.expires_at.min(jwt.expires_at);
+        let draw = self.lock().jitter.draw();
+        Ok(Token {
+            refresh_at: rotate_at(&self.config.policy, now, jwt.issued_at, ends, draw),
+            expires_at: ends,
+            key_id: parsed.key_id,
+            text: jwt.token,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Plain data: a panic elsewhere ends the program anyway.
+        self.inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+enum Found {
+    Fresh(Arc<Token>),
+    Renew {
+        valid: Option<Arc<Token>>,
+        flight: Flight,
+    },
+}
+
+async fn within(
+    limit: Duration,
+    call: impl Future<Output = Result<Arc<Token>, JwtError>>,
+) -> Result<Arc<Token>, JwtError> {
+    let answer = tokio::time::timeout(limit, call).await;
+    answer.unwrap_or(Err(JwtError::Late { after: limit }))
+}
+
+#[cfg(test)]
+mod tests;
