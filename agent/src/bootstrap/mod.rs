@@ -1,0 +1,137 @@
+//! The first trust in the server, as long as the agent has no bundle of its own: a file, a URL, or
+//! none at all when the operator insists.
+
+mod fetch;
+
+pub use fetch::FetchError;
+
+use crate::config::{BundleFormat, BundleSource};
+use http::Uri;
+use signet_spiffe::jwks::{self, JwksError};
+use signet_spiffe::{AuthorityError, Bundle, TrustDomain, X509Authority, pem};
+use signet_tls::{ServerTrust, Trust};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A bundle of a thousand authorities is smaller.
+pub(crate) const MAX_BYTES: usize = 4 << 20;
+
+/// Why there is no first bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The file cannot be read.
+    #[error("could not read the trust bundle {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The URL does not give it.
+    #[error("could not fetch the trust bundle from {url}")]
+    Fetch {
+        /// The URL.
+        url: String,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
+    /// It is no PEM.
+    #[error("the trust bundle is not PEM: {0}; is trust_bundle_format right?")]
+    Pem(String),
+    /// A certificate in it is unusable.
+    #[error("a certificate of the trust bundle is unusable")]
+    Authority(#[source] AuthorityError),
+    /// It is no SPIFFE bundle.
+    #[error("the trust bundle is not a SPIFFE bundle; is trust_bundle_format right?")]
+    Spiffe(#[source] JwksError),
+    /// It holds no authority.
+    #[error("the trust bundle holds no X.509 authority")]
+    Empty,
+}
+
+/// The operator's choice of a first bundle.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// The trust domain it is for.
+    pub trust_domain: TrustDomain,
+    /// Where it comes from.
+    pub source: BundleSource,
+}
+
+impl Bootstrap {
+    /// What to verify the server with at the first contact.
+    pub async fn trust(&self) -> Result<ServerTrust, BootstrapError> {
+        let bundle = self.bundle().await?;
+        Ok(match bundle {
+            Some(bundle) => Self::trust_in(&bundle),
+            None => ServerTrust::InsecureBootstrap,
+        })
+    }
+
+    /// Trust in this bundle and nothing else.
+    pub fn trust_in(bundle: &Bundle) -> ServerTrust {
+        ServerTrust::Bundle(Arc::new(Trust::new([bundle])))
+    }
+
+    /// The bundle; nothing when the operator chose to go without.
+    pub async fn bundle(&self) -> Result<Option<Bundle>, BootstrapError> {
+        let (content, format) = match &self.source {
+            BundleSource::File { path, format } => (read(path.clone()).await?, format),
+            BundleSource::Url { url, format } => (
+                fetch::https(url).await.map_err(could_not_fetch(url))?,
+                format,
+            ),
+            BundleSource::UnixSocket {
+                url,
+                socket,
+                format,
+            } => {
+                let fetched = fetch::over_socket(url, socket).await;
+                (fetched.map_err(could_not_fetch(url))?, format)
+            }
+            BundleSource::Insecure => return Ok(None),
+        };
+        self.parse(&content, *format).map(Some)
+    }
+
+    fn parse(&self, content: &[u8], format: BundleFormat) -> Result<Bundle, BootstrapError> {
+        let name = self.trust_domain.clone();
+        let bundle = match format {
+            BundleFormat::Pem => from_pem(name, content)?,
+            BundleFormat::Spiffe => jwks::parse(name, content).map_err(BootstrapError::Spiffe)?,
+        };
+        if bundle.x509_authorities.is_empty() {
+            return Err(BootstrapError::Empty);
+        }
+        Ok(bundle)
+    }
+}
+
+async fn read(path: PathBuf) -> Result<Vec<u8>, BootstrapError> {
+    let content = tokio::fs::read(&path).await;
+    content.map_err(|source| BootstrapError::Read { path, source })
+}
+
+fn could_not_fetch(url: &Uri) -> impl Fn(FetchError) -> BootstrapError {
+    move |source| BootstrapError::Fetch {
+        url: url.to_string(),
+        source,
+    }
+}
+
+fn from_pem(trust_domain: TrustDomain, content: &[u8]) -> Result<Bundle, BootstrapError> {
+    let text = std::str::from_utf8(content).map_err(|e| BootstrapError::Pem(e.to_string()))?;
+    let ders = pem::parse_pem_certs(text).map_err(|e| BootstrapError::Pem(e.to_string()))?;
+    let authorities = ders.iter().map(|der| X509Authority::from_der(der));
+    let x509_authorities = authorities.collect::<Result<_, _>>();
+    Ok(Bundle {
+        x509_authorities: x509_authorities.map_err(BootstrapError::Authority)?,
+        ..Bundle::empty(trust_domain)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Keeps the holdings equal to what the server says: over the `Watch` stream of a Signet server, or
+//! by polling a SPIRE server.
+//!
+//! ```text
+//! Watch ── Unimplemented ─▶ polling ── after a while ─▶ Watch …
+//! ```
+
+mod poll;
+mod position;
+mod session;
+mod status;
+
+pub use position::Position;
+pub use status::Freshness;
+
+use crate::holdings::Holdings;
+use crate::rotate::Jitter;
+use crate::upstream::{CallError, GrpcServer};
+use poll::Poll;
+use session::{Session, Takeover};
+use signet_proto::spire::server::agent::v1::PostStatusRequest;
+use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
+use signet_runtime::{Backoff, Stop};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Waits between attempts to connect.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// A stream that lived this long was a success.
+const LIVED: Duration = Duration::from_secs(30);
+/// How long a server without `Watch` is polled before it is asked for it again: it may have been
+/// replaced by a newer one.
+const POLL_FOR: Duration = Duration::from_secs(600);
+/// A stream's life: shorter than what load balancers and operators tolerate, and spread, so that a
+/// restarted server does not get all agents at once for ever after.
+const LIFE_NOMINAL: Duration = Duration::from_secs(45 * 60);
+const LIFE_SPREAD: f64 = 1.0 / 3.0;
+
+/// What the sync works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The server.
+    pub server: Arc<GrpcServer>,
+    /// Where its truth goes.
+    pub holdings: Arc<Holdings>,
+    /// Who wants to know how fresh it is.
+    pub freshness: Arc<Freshness>,
+    /// How many SVIDs are prefetched, to tell when all are served.
+    pub cache_max: usize,
+    /// SPIRE's interval of polling.
+    pub interval: Duration,
+    /// This program's version.
+    pub version: &'static str,
+}
+
+/// Keeps the agent in sync.
+pub struct Sync {
+    parts: Parts,
+    position: Arc<Mutex<Position>>,
+    jitter: Jitter,
+}
+
+/// How a way of syncing ended.
+enum Outcome {
+    /// The server does not know it.
+    Unimplemented,
+    /// It broke.
+    Broken(CallError),
+}
+
+impl Sync {
+    /// Nothing is in sync yet.
+    pub fn new(parts: Parts, jitter: Jitter) -> Self {
+        Self {
+            parts,
+            position: Arc::default(),
+            jitter,
+        }
+    }
+
+    /// Syncs until stopped.
+    pub async fn run(mut self, stop: Stop) {
+        tokio::select! {
+            () = stop.stopped() => {}
+            () = self.live() => {}
+        }
+    }
+
+    async fn live(&mut self) {
+        self.post_status().await;
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 1.5);
+        loop {
+            let started = Instant::now();
+            match self.watch().await {
+                Outcome::Unimplemented => {
+                    tracing::info!("the server does not push; polling it");
+                    Poll::new(&self.parts, &mut self.jitter).run(POLL_FOR).await;
+                    self.position = Arc::default();
+                }
+                Outcome::Broken(error) => {
+                    if started.elapsed() >= LIVED {
+                        backoff.reset();
+                    }
+                    tracing::warn!(%error, "lost the server; what is held is served on");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+
+    /// Follows the stream; when its life is over, a new one takes over before it ends.
+    async fn watch(&mut self) -> Outcome {
+        self.parts.freshness.set_tolerance(session::FRESH);
+        let mut session = match self.open(false).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
+        };
+        loop {
+            let life = self.jitter.around(LIFE_NOMINAL, LIFE_SPREAD);
+            match tokio::time::timeout(life, session.follow()).await {
+                Ok(CallError::Unimplemented { .. }) => return Outcome::Unimplemented,
+                Ok(error) => return Outcome::Broken(error),
+                Err(_) => {}
+            }
+            session = match self.take_over(session).await {
+                Ok(next) => next,
+                Err(outcome) => return outcome,
+            };
+        }
+    }
+
+    async fn open(&self, beside: bool) -> Result<Session, Outcome> {
+        let opened = Session::open(&self.parts, self.position.clone(), beside).await;
+        opened.map_err(|error| match error {
+            CallError::Unimplemented { .. } => Outcome::Unimplemented,
+            error => Outcome::Broken(error),
+        })
+    }
+
+    /// Opens a new stream over a new connection and lets go of the old one once the new one has
+    /// brought the truth.
+    async fn take_over(&self, mut old: Session) -> Result<Session, Outcome> {
+        let opening = async {
+            let mut new = self.open(true).await?;
+            match new.until_confirmed().await {
+                Takeover::Confirmed => Ok(new),
+                Takeover::Failed(error) => Err(Outcome::Broken(error)),
+            }
+        };
+        tokio::select! {
+            new = opening => match new {
+                Ok(new) => Ok(new),
+                Err(_) => Ok(old),
+            },
+            error = old.follow() => Err(Outcome::Broken(error)),
+        }
+    }
+
+    /// Tells the server which version runs here; nothing depends on it.
+    async fn post_status(&self) {
+        let message = PostStatusRequest {
+            current_bundle_serial: 0,
+            agent_version: self.parts.version.to_owned(),
+        };
+        let call = |channel| async move { AgentClient::new(channel).post_status(message).await };
+        if let Err(error) = self.parts.server.call(call).await {
+            tracing::debug!(%error, "could not tell the server this agent's version");
+        }
+    }
+}
