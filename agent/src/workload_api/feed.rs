@@ -1,0 +1,103 @@
+//! A stream that follows a view: the first message as soon as there is one, then one for each
+//! change that the caller would see.
+
+use super::call::{Call, Caller, PATIENCE, stopping};
+use crate::views::View;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic::{Extensions, Status};
+
+/// What a view has to show for one method.
+pub(super) enum Show {
+    /// This message.
+    Message(Bytes),
+    /// Nothing yet.
+    Pending,
+    /// The caller has no identity.
+    Denied,
+}
+
+/// Makes the message of one method; the flag allows bundles to callers without identity.
+pub(super) type Render = fn(&View, bool) -> Show;
+
+/// One stream of one caller.
+pub(super) struct Feed {
+    call: Arc<Call>,
+    caller: Caller,
+    view: watch::Receiver<Arc<View>>,
+    render: Render,
+    sent: Option<Bytes>,
+    sure: bool,
+    patience: Instant,
+}
+
+impl Feed {
+    /// Finds out who is calling and what they get.
+    pub(super) async fn open(
+        call: Arc<Call>,
+        extensions: &Extensions,
+        render: Render,
+    ) -> Result<Self, Status> {
+        let caller = call.caller(extensions).await?;
+        Ok(Self {
+            view: call.holdings.subscribe(&caller.identified.selectors),
+            render,
+            sent: None,
+            sure: false,
+            patience: Instant::now() + PATIENCE,
+            caller,
+            call,
+        })
+    }
+
+    /// The messages; the last item is the reason why the stream ends.
+    pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes, Status>> {
+        let items = stream::unfold(Some(self), |feed| async move {
+            let mut feed = feed?;
+            match feed.next().await {
+                Ok(message) => Some((Ok(message), Some(feed))),
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        items.boxed()
+    }
+
+    async fn next(&mut self) -> Result<Bytes, Status> {
+        loop {
+            match self.show() {
+                Show::Message(message) if self.sent.as_ref() != Some(&message) => {
+                    self.caller.still_same()?;
+                    self.sent = Some(message.clone());
+                    return Ok(message);
+                }
+                Show::Denied if self.sure || self.sent.is_some() => return Err(self.caller.deny()),
+                Show::Denied => {
+                    self.call.be_sure().await;
+                    self.sure = true;
+                    continue;
+                }
+                Show::Message(_) | Show::Pending => {}
+            }
+            self.changed().await?;
+        }
+    }
+
+    fn show(&mut self) -> Show {
+        let allow = self.call.options.allow_unauthenticated_verifiers;
+        (self.render)(&self.view.borrow_and_update(), allow)
+    }
+
+    async fn changed(&mut self) -> Result<(), Status> {
+        tokio::select! {
+            changed = self.view.changed() => changed.map_err(|_| stopping()),
+            () = self.call.stop.stopped() => Err(stopping()),
+            () = tokio::time::sleep_until(self.patience), if self.sent.is_none() => {
+                Err(Status::unavailable("the SVID is not ready yet"))
+            }
+        }
+    }
+}
