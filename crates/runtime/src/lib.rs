@@ -3,6 +3,7 @@
 
 mod backoff;
 mod clock;
+pub mod process;
 mod readiness;
 pub mod signals;
 mod tasks;
