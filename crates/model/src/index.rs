@@ -185,6 +185,14 @@ impl Index {
         self.entries.below(parent)
     }
 
+    /// The entries with this parent, node aliases left out.
+    pub fn entries_by_parent<'a>(
+        &'a self,
+        parent: &'a SpiffeId,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.entries.below(parent)
+    }
+
     /// Entries that federate with this trust domain, in order of their ids.
     pub fn entries_federating<'a>(
         &'a self,

@@ -95,7 +95,7 @@ pub fn owner(key: &str) -> Bytes {
 }
 
 /// The change to the index when the record with this key is removed, if the index has an interest.
-pub(super) fn deleted(key: &str, trust_domain: &TrustDomain) -> Option<Change> {
+pub fn deleted(key: &str, trust_domain: &TrustDomain) -> Option<Change> {
     match Kind::of(key)? {
         Kind::Entry => EntryId::parse(key.strip_prefix(ENTRY)?)
             .ok()
