@@ -1,0 +1,210 @@
+//! Attesting a node: from its evidence to an agent with an X.509-SVID.
+//!
+//! The CSR is checked first, so that a bad one uses up nothing. What the attestor proved, the new
+//! serial and the taking of a join token are one commit. A join token is then bound to the key of
+//! the CSR: whoever lost the answer on the way may ask again with the same key until the SVID has
+//! been used; nobody else can use the token.
+
+use crate::audit::{self, AuditEventExt};
+use crate::caller::Authorized;
+use crate::issuer::Issuer;
+use crate::state::{Plan, Snapshot, StateError};
+use signet_ca::{IssuedX509, X509Error};
+use signet_crypto::sha256;
+use signet_datastore::records::keys;
+use signet_model::{
+    Agent, AgentReason, AuditEvent, Change, Credential, Moment, Refusal, Selector, SelectorSet,
+    TokenHold, TokenRefusal, Use,
+};
+use signet_node_attestor::{Attested, Challenger, Peer, Refused};
+use signet_spiffe::SpiffeId;
+use signet_spiffe::csr::{self, Csr, CsrError};
+use signet_telemetry::audit::AuditError;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Why a node was not attested.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestFault {
+    /// The CSR is bad.
+    #[error("malformed param: invalid CSR")]
+    Csr(#[from] CsrError),
+    /// No attestor of this type is configured.
+    #[error("error getting node attestor: could not find node attestor type \"{0}\"")]
+    UnknownType(String),
+    /// The attestor refused the evidence.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The join token is no good.
+    #[error("failed to attest")]
+    Token(#[from] TokenRefusal),
+    /// An operator banned this agent.
+    #[error("failed to attest: agent is banned")]
+    Banned,
+    /// The agent may not have an SVID.
+    #[error("failed to attest")]
+    NotApproved(#[source] Refusal),
+    /// Signing failed.
+    #[error("failed to sign X509 SVID")]
+    Sign(#[from] X509Error),
+    /// The outcome was not stored.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The record of the outcome was not kept.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// What a node shows.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The attestor's type.
+    pub kind: String,
+    /// What the attestor's other half made.
+    pub payload: Vec<u8>,
+    /// The key to certify, as a PKCS#10 request; only the key is used.
+    pub csr: Vec<u8>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+}
+
+/// What an attested node gets.
+#[derive(Debug)]
+pub struct AttestedAgent {
+    /// The agent's ID.
+    pub id: SpiffeId,
+    /// Its SVID.
+    pub svid: IssuedX509,
+    /// Whether it may show its evidence again.
+    pub can_reattest: bool,
+}
+
+impl Issuer {
+    /// Attests a node.
+    pub async fn attest(
+        &self,
+        by: &Authorized,
+        evidence: Evidence,
+        challenger: &mut dyn Challenger,
+    ) -> Result<AttestedAgent, AttestFault> {
+        let record = audit::event(by, "agent.attest").because(&evidence.kind);
+        match self.try_attest(evidence, challenger).await {
+            Ok(agent) => {
+                let serial = Credential::Serial(agent.svid.serial.clone());
+                self.audit.record(record.about(&agent.id).with(serial))?;
+                Ok(agent)
+            }
+            Err(fault) => {
+                let kind = record.reason.clone();
+                let why = crate::api::types::chain(&fault);
+                self.audit.refused(AuditEvent {
+                    reason: format!("{kind}: {why}"),
+                    ..record
+                });
+                Err(fault)
+            }
+        }
+    }
+
+    async fn try_attest(
+        &self,
+        evidence: Evidence,
+        challenger: &mut dyn Challenger,
+    ) -> Result<AttestedAgent, AttestFault> {
+        let csr = csr::verify(&evidence.csr)?;
+        let attestor = self
+            .attestors
+            .get(evidence.kind.as_str())
+            .ok_or_else(|| AttestFault::UnknownType(evidence.kind.clone()))?;
+        let peer = Peer {
+            addr: evidence.address.map(|address| address.ip()),
+        };
+        let attested = attestor
+            .attest(&evidence.payload, &peer, challenger)
+            .await?;
+        if attested.token.is_some() {
+            self.state.catch_up().await;
+        }
+        let svid = self.sign_agent(&attested.agent_id, &csr).await?;
+        let kind = attestor.kind();
+        let now = self.clock.now();
+        let key_hash = sha256(csr.public_key.spki_der());
+        let attest = |snapshot: &Snapshot| {
+            Ok((
+                attestation(snapshot, kind, &attested, &svid, key_hash, now)?,
+                (),
+            ))
+        };
+        self.state.change::<_, AttestFault, _>(attest).await?;
+        Ok(AttestedAgent {
+            id: attested.agent_id,
+            svid,
+            can_reattest: attested.can_reattest,
+        })
+    }
+
+    async fn sign_agent(&self, id: &SpiffeId, csr: &Csr) -> Result<IssuedX509, AttestFault> {
+        let authority = self.authorities.x509();
+        let now = self.clock.now();
+        let moment = Moment {
+            now,
+            authority_not_after: authority.not_after(),
+        };
+        let grant = {
+            let snapshot = self.state.read();
+            let known = snapshot.index.agent(id).map(AsRef::as_ref);
+            let key = csr.public_key.clone();
+            signet_model::agent_x509(&self.settings.policy, moment, id, known, key)
+        };
+        let grant = grant.map_err(|refusal| match refusal {
+            Refusal::Agent(AgentReason::Banned) => AttestFault::Banned,
+            other => AttestFault::NotApproved(other),
+        })?;
+        Ok(signet_ca::sign_x509(&authority, grant, &*self.random, now).await?)
+    }
+}
+
+/// The agent's new record, with the join token taken in the same commit.
+fn attestation(
+    snapshot: &Snapshot,
+    kind: &str,
+    attested: &Attested,
+    svid: &IssuedX509,
+    key_hash: [u8; 32],
+    now: SystemTime,
+) -> Result<Plan, AttestFault> {
+    let known = snapshot.index.agent(&attested.agent_id);
+    if known.is_some_and(|agent| agent.is_banned()) {
+        return Err(AttestFault::Banned);
+    }
+    let mut plan = Plan::default();
+    if let Some(id) = &attested.token {
+        let token = snapshot.index.token(id).ok_or(TokenRefusal::Used)?;
+        plan = plan.unchanged(keys::token(id));
+        if let Use::First(taken) = token.take(key_hash, &attested.agent_id, now)? {
+            plan = plan.change(Change::PutToken(Arc::new(taken)));
+        }
+    }
+    let selectors: SelectorSet = attested.selectors.iter().cloned().collect();
+    let agent = Agent {
+        id: attested.agent_id.clone(),
+        attestation_type: kind.to_owned(),
+        serial: Some(svid.serial.clone()),
+        expires_at: svid.not_after,
+        pending: None,
+        selectors,
+        can_reattest: attested.can_reattest,
+        agent_version: known
+            .map(|agent| agent.agent_version.clone())
+            .unwrap_or_default(),
+        token: attested.token.map(|token| TokenHold { token }),
+    };
+    Ok(plan.change(Change::PutAgent(Arc::new(agent))))
+}
+
+/// The selector that names a join token's agent in the alias entry made with the token.
+pub fn alias_selector(agent: &SpiffeId) -> Selector {
+    Selector::new("spiffe_id", &agent.to_string())
+        .expect("a SPIFFE ID is a selector value and the type has no colon")
+}

@@ -1,0 +1,237 @@
+//! Bundles: our own, to which authorities are appended, and those of federated trust domains.
+
+use crate::audit::{self, AuditEventExt};
+use crate::caller::Authorized;
+use crate::issuer::Issuer;
+use crate::state::{Plan, Snapshot, StateError};
+use signet_model::{AuditEvent, Change, Entry};
+use signet_spiffe::{Bundle, JwtAuthority, TrustDomain, X509Authority};
+use signet_telemetry::audit::AuditError;
+use std::sync::Arc;
+
+/// Why a bundle was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleFault {
+    /// The request cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// It is our own trust domain, whose bundle is not a federated one.
+    #[error("\"{0}\" is this server's own trust domain")]
+    Own(TrustDomain),
+    /// There is no such bundle.
+    #[error("bundle not found")]
+    NotFound,
+    /// There is one already.
+    #[error("bundle already exists")]
+    Exists,
+    /// Entries federate with it.
+    #[error("cannot delete bundle; federated with {0} registration entries")]
+    InUse(usize),
+    /// Not stored.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The record was not kept.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// What becomes of the entries that federate with a deleted bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFederated {
+    /// The bundle is not deleted.
+    Restrict,
+    /// They are deleted too.
+    Delete,
+    /// They no longer federate with it.
+    Dissociate,
+}
+
+/// Whether a bundle may, must or must not exist before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It must not.
+    Create,
+    /// It must.
+    Update,
+    /// Either.
+    Set,
+}
+
+impl Issuer {
+    /// Our own bundle.
+    pub fn own_bundle(&self) -> Option<Arc<Bundle>> {
+        self.state.read().index.bundle(&self.trust_domain).cloned()
+    }
+
+    /// The bundle of another trust domain.
+    pub fn federated_bundle(&self, trust_domain: &TrustDomain) -> Result<Arc<Bundle>, BundleFault> {
+        self.not_own(trust_domain)?;
+        let snapshot = self.state.read();
+        snapshot
+            .index
+            .bundle(trust_domain)
+            .cloned()
+            .ok_or(BundleFault::NotFound)
+    }
+
+    /// All federated bundles, by trust domain.
+    pub fn federated_bundles(&self) -> Vec<Arc<Bundle>> {
+        let snapshot = self.state.read();
+        let others = snapshot
+            .index
+            .bundles()
+            .filter(|b| b.trust_domain != self.trust_domain);
+        others.cloned().collect()
+    }
+
+    /// How many bundles there are, our own included.
+    pub fn bundle_count(&self) -> usize {
+        self.state.read().index.bundle_count()
+    }
+
+    /// Adds authorities to our own bundle; what is there stays.
+    pub async fn append_bundle(
+        &self,
+        by: &Authorized,
+        x509: Vec<X509Authority>,
+        jwt: Vec<JwtAuthority>,
+    ) -> Result<Arc<Bundle>, BundleFault> {
+        let append = |snapshot: &Snapshot| {
+            let own = snapshot
+                .index
+                .bundle(&self.trust_domain)
+                .ok_or(BundleFault::NotFound)?;
+            let bundle = Arc::new(appended(own, &x509, &jwt));
+            let plan = match bundle == *own {
+                true => Plan::default(),
+                false => put(bundle.clone()),
+            };
+            Ok((plan, bundle))
+        };
+        let appended = self.state.change(append).await;
+        self.written(
+            audit::event(by, "bundle.append").about(&self.trust_domain),
+            appended,
+        )
+    }
+
+    /// Writes a federated bundle; `edit` makes it from the stored one, if there is one.
+    pub async fn write_bundle<F>(
+        &self,
+        by: &Authorized,
+        trust_domain: &TrustDomain,
+        how: Write,
+        edit: F,
+    ) -> Result<Arc<Bundle>, BundleFault>
+    where
+        F: Fn(Option<&Bundle>) -> Result<Bundle, BundleFault> + Send + Sync,
+    {
+        let write = |snapshot: &Snapshot| {
+            self.not_own(trust_domain)?;
+            let stored = snapshot.index.bundle(trust_domain);
+            match (how, stored) {
+                (Write::Create, Some(_)) => return Err(BundleFault::Exists),
+                (Write::Update, None) => return Err(BundleFault::NotFound),
+                _ => {}
+            }
+            let bundle = Arc::new(edit(stored.map(AsRef::as_ref))?);
+            Ok((put(bundle.clone()), bundle))
+        };
+        let action = match how {
+            Write::Create => "bundle.create",
+            Write::Update => "bundle.update",
+            Write::Set => "bundle.set",
+        };
+        let written = self.state.change(write).await;
+        self.written(audit::event(by, action).about(trust_domain), written)
+    }
+
+    /// Deletes a federated bundle. Entries that lose it get a new revision, so that agents notice.
+    pub async fn delete_bundle(
+        &self,
+        by: &Authorized,
+        trust_domain: &TrustDomain,
+        how: OnFederated,
+    ) -> Result<(), BundleFault> {
+        let delete = |snapshot: &Snapshot| {
+            self.not_own(trust_domain)?;
+            if snapshot.index.bundle(trust_domain).is_none() {
+                return Err(BundleFault::NotFound);
+            }
+            let federated: Vec<_> = snapshot.index.entries_federating(trust_domain).collect();
+            if how == OnFederated::Restrict && !federated.is_empty() {
+                return Err(BundleFault::InUse(federated.len()));
+            }
+            let plan = Plan::default().change(Change::DeleteBundle(trust_domain.clone()));
+            let plan = federated.into_iter().fold(plan, |plan, entry| match how {
+                OnFederated::Delete => plan.delete_entry(entry),
+                _ => dissociated(plan, entry, trust_domain),
+            });
+            Ok((plan, ()))
+        };
+        let deleted = self.state.change(delete).await;
+        self.written(
+            audit::event(by, "bundle.delete").about(trust_domain),
+            deleted,
+        )
+    }
+
+    fn not_own(&self, trust_domain: &TrustDomain) -> Result<(), BundleFault> {
+        if *trust_domain == self.trust_domain {
+            return Err(BundleFault::Own(trust_domain.clone()));
+        }
+        Ok(())
+    }
+
+    /// Ends the record of a change of bundles.
+    pub fn written<T>(
+        &self,
+        event: AuditEvent,
+        outcome: Result<T, BundleFault>,
+    ) -> Result<T, BundleFault> {
+        match &outcome {
+            Ok(_) => self.audit.record(event)?,
+            Err(fault) => self.audit.refused(event.because(fault)),
+        }
+        outcome
+    }
+}
+
+fn put(bundle: Arc<Bundle>) -> Plan {
+    Plan::default().change(Change::PutBundle(bundle))
+}
+
+/// The union; the sequence number grows if something is new. An authority is known by its
+/// certificate or key, whatever its taint.
+pub fn appended(own: &Bundle, x509: &[X509Authority], jwt: &[JwtAuthority]) -> Bundle {
+    let mut bundle = own.clone();
+    for authority in x509 {
+        if bundle
+            .x509_authorities
+            .iter()
+            .all(|known| known.der != authority.der)
+        {
+            bundle.x509_authorities.push(authority.clone());
+        }
+    }
+    for key in jwt {
+        if bundle
+            .jwt_authorities
+            .iter()
+            .all(|known| known.key_id != key.key_id)
+        {
+            bundle.jwt_authorities.push(key.clone());
+        }
+    }
+    if bundle != *own {
+        bundle.sequence += 1;
+    }
+    bundle
+}
+
+fn dissociated(plan: Plan, entry: &Arc<Entry>, trust_domain: &TrustDomain) -> Plan {
+    let mut left = Entry::clone(entry);
+    left.federates_with.remove(trust_domain);
+    left.revision_number += 1;
+    plan.change(Change::PutEntry(Arc::new(left)))
+}

@@ -1,0 +1,118 @@
+//! The server's own X.509-SVID, and what it verifies callers with: both follow the state.
+
+use crate::issuer::Issuer;
+use signet_ca::X509Error;
+use signet_crypto::{KeyError, KeyType, PrivateKey};
+use signet_model::Moment;
+use signet_model::approve::{self, Refusal};
+use signet_runtime::Stop;
+use signet_tls::{Identity, IdentityError};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How soon a failed renewal is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked at whether the authority has changed.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Why the server has no SVID.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityFault {
+    /// No key could be made.
+    #[error("could not make a key for the server's SVID")]
+    Key(#[from] KeyError),
+    /// It may not be signed.
+    #[error("the server's SVID was not approved")]
+    Refused(#[from] Refusal),
+    /// It could not be signed.
+    #[error("could not sign the server's SVID")]
+    Sign(#[from] X509Error),
+    /// It cannot be served.
+    #[error("could not serve the server's SVID")]
+    Serve(#[from] IdentityError),
+}
+
+/// The present SVID: by which authority, and when it is due.
+#[derive(Debug)]
+pub struct Held {
+    authority_id: String,
+    renew_at: SystemTime,
+}
+
+/// Makes a new SVID with a new key and serves it.
+pub async fn renew(
+    issuer: &Issuer,
+    identity: &Identity,
+    key_type: KeyType,
+) -> Result<Held, IdentityFault> {
+    let key = PrivateKey::generate(key_type)?;
+    let authority = issuer.authorities.x509();
+    let now = issuer.clock.now();
+    let moment = Moment {
+        now,
+        authority_not_after: authority.not_after(),
+    };
+    let policy = &issuer.settings.policy;
+    let grant = approve::server_x509(policy, moment, key.public_key().clone())?;
+    let svid = signet_ca::sign_x509(&authority, grant, &*issuer.random, now).await?;
+    identity.set(&svid.chain, &key)?;
+    let life = svid.not_after.duration_since(now).unwrap_or_default();
+    Ok(Held {
+        authority_id: authority.authority_id(),
+        renew_at: now + life / 2,
+    })
+}
+
+/// Renews the SVID at half life, or when another authority signs, until the stop signal.
+pub async fn keep_renewed(
+    issuer: Arc<Issuer>,
+    identity: Arc<Identity>,
+    key_type: KeyType,
+    mut held: Held,
+    stop: Stop,
+) -> Result<(), Infallible> {
+    loop {
+        let now = issuer.clock.now();
+        let due = held.renew_at.duration_since(now).unwrap_or_default();
+        tokio::select! {
+            () = stop.stopped() => return Ok(()),
+            () = tokio::time::sleep(due.min(PERIOD)) => {}
+        }
+        let same = issuer.authorities.x509().authority_id() == held.authority_id;
+        if same && issuer.clock.now() < held.renew_at {
+            continue;
+        }
+        match renew(&issuer, &identity, key_type).await {
+            Ok(renewed) => held = renewed,
+            Err(error) => {
+                tracing::warn!(
+                    error = crate::api::types::chain(&error),
+                    "the server's SVID could not be renewed; the old one stays in use"
+                );
+                held.renew_at = issuer.clock.now() + RETRY;
+            }
+        }
+    }
+}
+
+/// Verifies callers with the bundles that the state holds, from the instant they change.
+pub async fn follow_bundles(issuer: Arc<Issuer>, stop: Stop) -> Result<(), Infallible> {
+    let mut revisions = issuer.state.revisions();
+    loop {
+        let changed = revisions.changed();
+        tokio::select! {
+            () = stop.stopped() => return Ok(()),
+            changed = changed => if changed.is_err() { return Ok(()) },
+        }
+        trust_bundles(&issuer);
+    }
+}
+
+/// Verifies callers with the bundles that the state holds now.
+pub fn trust_bundles(issuer: &Issuer) {
+    let snapshot = issuer.state.read();
+    issuer
+        .trust
+        .replace(snapshot.index.bundles().map(AsRef::as_ref));
+}

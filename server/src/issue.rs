@@ -1,0 +1,240 @@
+//! Issuing X.509- and JWT-SVIDs: for workloads by their entries, and minted for administrators.
+//!
+//! Of a request only the public key and the audience come through. The record of each issue is
+//! written before the SVID leaves.
+
+use crate::audit::{self, AuditEventExt};
+use crate::caller::Authorized;
+use crate::issuer::Issuer;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use signet_ca::{IssuedJwt, IssuedX509, JwtError, X509Error};
+use signet_crypto::{hex, sha256};
+use signet_model::{AuditEvent, Credential, EntryId, Moment, Refusal};
+use signet_spiffe::SpiffeId;
+use signet_spiffe::csr::{self, Csr, CsrError};
+use signet_telemetry::audit::AuditError;
+use std::time::Duration;
+
+/// Why nothing was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueFault {
+    /// No entry was named.
+    #[error("missing entry ID")]
+    NoEntryId,
+    /// The CSR is bad.
+    #[error("malformed CSR")]
+    Csr(#[from] CsrError),
+    /// There is no such entry, or the agent may not have it.
+    #[error("entry not found or not authorized")]
+    NotAuthorized,
+    /// It may not be issued.
+    #[error("not approved")]
+    Refused(#[from] Refusal),
+    /// JWT-SVIDs are off.
+    #[error("JWT functionality is disabled")]
+    JwtDisabled,
+    /// Signing failed.
+    #[error("failed to sign X509-SVID")]
+    SignX509(#[from] X509Error),
+    /// Signing failed.
+    #[error("failed to sign JWT-SVID")]
+    SignJwt(#[from] JwtError),
+    /// The record was not kept, so nothing was given out.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// One X.509-SVID that an agent asks for.
+#[derive(Debug, Clone)]
+pub struct X509Wanted {
+    /// By which entry.
+    pub entry_id: String,
+    /// The key to certify, as a PKCS#10 request.
+    pub csr: bytes::Bytes,
+}
+
+impl Issuer {
+    /// Issues an X.509-SVID by an entry that the agent is authorized for.
+    pub async fn issue_x509(
+        &self,
+        by: &Authorized,
+        agent: &SpiffeId,
+        wanted: &X509Wanted,
+    ) -> Result<(IssuedX509, SpiffeId), IssueFault> {
+        let record = audit::event(by, "x509.issue");
+        if wanted.entry_id.is_empty() {
+            return Err(self.refuse(record, IssueFault::NoEntryId));
+        }
+        let csr = match csr::verify(&wanted.csr) {
+            Ok(csr) => csr,
+            Err(error) => return Err(self.refuse(record, error.into())),
+        };
+        let granted = self.authorized(agent, &wanted.entry_id).await;
+        let granted = match granted {
+            Ok(granted) => granted,
+            Err(fault) => return Err(self.refuse(record, fault)),
+        };
+        let record = record.of_entry(granted.entry());
+        match self.sign_workload(&granted, csr).await {
+            Ok(svid) => {
+                self.audit
+                    .record(record.with(Credential::Serial(svid.serial.clone())))?;
+                Ok((svid, granted.entry().spiffe_id.clone()))
+            }
+            Err(fault) => Err(self.refuse(record, fault)),
+        }
+    }
+
+    async fn sign_workload(
+        &self,
+        granted: &signet_model::Authorized,
+        csr: Csr,
+    ) -> Result<IssuedX509, IssueFault> {
+        let authority = self.authorities.x509();
+        let now = self.clock.now();
+        let moment = Moment {
+            now,
+            authority_not_after: authority.not_after(),
+        };
+        let policy = &self.settings.policy;
+        let grant = signet_model::workload_x509(policy, moment, granted, csr.public_key)?;
+        Ok(signet_ca::sign_x509(&authority, grant, &*self.random, now).await?)
+    }
+
+    /// Issues a JWT-SVID by an entry that the agent is authorized for.
+    pub async fn issue_jwt(
+        &self,
+        by: &Authorized,
+        agent: &SpiffeId,
+        entry_id: &str,
+        audience: Vec<String>,
+    ) -> Result<(IssuedJwt, SpiffeId), IssueFault> {
+        let record = audit::event(by, "jwt.issue");
+        if self.settings.disable_jwt_svids {
+            return Err(self.refuse(record, IssueFault::JwtDisabled));
+        }
+        let granted = match self.authorized(agent, entry_id).await {
+            Ok(granted) => granted,
+            Err(fault) => return Err(self.refuse(record, fault)),
+        };
+        let record = record.of_entry(granted.entry());
+        let key = self.authorities.jwt();
+        let now = self.clock.now();
+        let moment = Moment {
+            now,
+            authority_not_after: key.not_after,
+        };
+        let jti = URL_SAFE_NO_PAD.encode(self.random_uuid().as_bytes());
+        let policy = &self.settings.policy;
+        let grant = signet_model::workload_jwt(policy, moment, &granted, audience, jti);
+        let id = granted.entry().spiffe_id.clone();
+        Ok((self.sign_jwt(record, grant).await?, id))
+    }
+
+    /// Mints an X.509-SVID for an administrator; all but the lifetime's limits is the CSR's.
+    pub async fn mint_x509(
+        &self,
+        by: &Authorized,
+        csr: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<(IssuedX509, SpiffeId), IssueFault> {
+        let record = audit::event(by, "x509.mint");
+        let minted = self.try_mint_x509(csr, ttl).await;
+        match minted {
+            Ok((svid, id)) => {
+                let serial = Credential::Serial(svid.serial.clone());
+                self.audit.record(record.about(&id).with(serial))?;
+                Ok((svid, id))
+            }
+            Err(fault) => Err(self.refuse(record, fault)),
+        }
+    }
+
+    async fn try_mint_x509(
+        &self,
+        csr: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<(IssuedX509, SpiffeId), IssueFault> {
+        let csr = csr::verify(csr)?;
+        let authority = self.authorities.x509();
+        let now = self.clock.now();
+        let moment = Moment {
+            now,
+            authority_not_after: authority.not_after(),
+        };
+        let grant = signet_model::mint_x509(&self.settings.policy, moment, csr, ttl)?;
+        let id = grant.spiffe_id.clone();
+        Ok((
+            signet_ca::sign_x509(&authority, grant, &*self.random, now).await?,
+            id,
+        ))
+    }
+
+    /// Mints a JWT-SVID for an administrator.
+    pub async fn mint_jwt(
+        &self,
+        by: &Authorized,
+        id: SpiffeId,
+        audience: Vec<String>,
+        ttl: Option<Duration>,
+    ) -> Result<IssuedJwt, IssueFault> {
+        let record = audit::event(by, "jwt.mint").about(&id);
+        if self.settings.disable_jwt_svids {
+            return Err(self.refuse(record, IssueFault::JwtDisabled));
+        }
+        let key = self.authorities.jwt();
+        let moment = Moment {
+            now: self.clock.now(),
+            authority_not_after: key.not_after,
+        };
+        let grant = signet_model::mint_jwt(&self.settings.policy, moment, id, audience, ttl);
+        self.sign_jwt(record, grant).await
+    }
+
+    async fn sign_jwt(
+        &self,
+        record: AuditEvent,
+        grant: Result<signet_model::Approved<signet_model::JwtGrant>, Refusal>,
+    ) -> Result<IssuedJwt, IssueFault> {
+        let signed = match grant {
+            Err(refusal) => Err(IssueFault::Refused(refusal)),
+            Ok(grant) => {
+                let key = self.authorities.jwt();
+                signet_ca::sign_jwt(&key, grant, self.clock.now())
+                    .await
+                    .map_err(IssueFault::from)
+            }
+        };
+        match signed {
+            Ok(jwt) => {
+                let hash = hex(&sha256(jwt.token.expose().as_bytes()));
+                self.audit.record(record.with(Credential::JtiHash(hash)))?;
+                Ok(jwt)
+            }
+            Err(fault) => Err(self.refuse(record, fault)),
+        }
+    }
+
+    /// The right to issue by this entry; asks the store for news before it denies.
+    async fn authorized(
+        &self,
+        agent: &SpiffeId,
+        entry_id: &str,
+    ) -> Result<signet_model::Authorized, IssueFault> {
+        let id = EntryId::parse(entry_id).map_err(|_| IssueFault::NotAuthorized)?;
+        let now = self.clock.now();
+        if let Some(granted) = self.state.read().index.authorizes(agent, &id, now) {
+            return Ok(granted);
+        }
+        self.state.catch_up().await;
+        let granted = self.state.read().index.authorizes(agent, &id, now);
+        granted.ok_or(IssueFault::NotAuthorized)
+    }
+
+    fn refuse(&self, record: AuditEvent, fault: IssueFault) -> IssueFault {
+        self.audit
+            .refused(record.because(crate::api::types::chain(&fault)));
+        fault
+    }
+}

@@ -1,0 +1,243 @@
+//! What an agent should hold, what it holds, and the difference: the way of every push.
+//!
+//! There is no log of changes. The agent says what it holds, the server compares that with the
+//! truth and sends the difference; a restart, a failover and a restored backup are the same path.
+
+use crate::state::Snapshot;
+use signet_crypto::sha256;
+use signet_model::{Entry, EntryId, Revision, holdings_lines};
+use signet_proto::spire::types as wire;
+use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// All that one agent should hold at one revision.
+#[derive(Debug, Clone)]
+pub struct Truth {
+    /// The revision it is the truth of.
+    pub revision: Revision,
+    /// The entries it may serve.
+    pub entries: BTreeMap<EntryId, Arc<Entry>>,
+    /// Our bundle, and those its entries federate with, each with a stamp of its content.
+    pub bundles: BTreeMap<TrustDomain, (u64, Arc<Bundle>)>,
+}
+
+impl Truth {
+    /// What `agent` should hold now.
+    pub fn of(snapshot: &Snapshot, agent: &SpiffeId, revision: Revision, now: SystemTime) -> Self {
+        let index = &snapshot.index;
+        let entries: BTreeMap<_, _> = index
+            .authorized(agent, now)
+            .into_iter()
+            .map(|entry| (entry.id.clone(), entry))
+            .collect();
+        let federated = entries
+            .values()
+            .flat_map(|entry| entry.federates_with.iter());
+        let wanted = federated.chain([index.trust_domain()]);
+        let bundles = wanted
+            .filter_map(|name| index.bundle(name))
+            .map(|bundle| (bundle.trust_domain.clone(), (stamp(bundle), bundle.clone())))
+            .collect();
+        Self {
+            revision,
+            entries,
+            bundles,
+        }
+    }
+
+    /// The holdings of an agent that holds this.
+    pub fn holdings(&self) -> Holdings {
+        let stamps = self
+            .bundles
+            .iter()
+            .map(|(name, (stamp, _))| (name.clone(), *stamp));
+        Holdings {
+            entries: self
+                .entries
+                .iter()
+                .map(|(id, entry)| (id.clone(), mark(entry)))
+                .collect(),
+            bundles: stamps.collect(),
+        }
+    }
+
+    /// The hash that an agent which holds this sends.
+    pub fn hash(&self) -> [u8; 32] {
+        let entries = self.entries.values();
+        let entries = entries.map(|entry| (&entry.id, entry.revision_number, entry.created_at));
+        let bundles = self.bundles.iter().map(|(name, (stamp, _))| (name, *stamp));
+        sha256(&holdings_lines(entries, bundles))
+    }
+
+    /// What must be sent to an agent that holds `held`.
+    pub fn since(&self, held: &Holdings) -> Difference {
+        let newer =
+            |(id, entry): &(&EntryId, &Arc<Entry>)| held.entries.get(*id) != Some(&mark(entry));
+        let other = |(name, (stamp, _)): &(&TrustDomain, &(u64, Arc<Bundle>))| {
+            held.bundles.get(*name) != Some(stamp)
+        };
+        let gone = held
+            .entries
+            .keys()
+            .filter(|id| !self.entries.contains_key(*id));
+        let unused = held
+            .bundles
+            .keys()
+            .filter(|name| !self.bundles.contains_key(*name));
+        Difference {
+            entries: self
+                .entries
+                .iter()
+                .filter(newer)
+                .map(|(_, entry)| entry.clone())
+                .collect(),
+            gone: gone.cloned().collect(),
+            bundles: self
+                .bundles
+                .iter()
+                .filter(other)
+                .map(|(_, b)| b.clone())
+                .collect(),
+            unused: unused.cloned().collect(),
+        }
+    }
+}
+
+/// An entry's revision and creation: together they tell a changed or re-created entry.
+type Mark = (i64, u64);
+
+fn mark(entry: &Entry) -> Mark {
+    let created = entry
+        .created_at
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    (entry.revision_number, created.as_secs())
+}
+
+/// What stands for a bundle's content. Not its sequence number: that is whatever an administrator
+/// gave, and may stay the same over a change.
+fn stamp(bundle: &Bundle) -> u64 {
+    use prost::Message;
+    let wire: wire::Bundle = crate::api::types::bundle(bundle);
+    let hash = sha256(&wire.encode_to_vec());
+    u64::from_be_bytes(std::array::from_fn(|at| hash[at])) >> 1
+}
+
+/// What an agent holds, by marks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Entries.
+    pub entries: BTreeMap<EntryId, Mark>,
+    /// Bundles.
+    pub bundles: BTreeMap<TrustDomain, u64>,
+}
+
+/// What makes an agent hold the truth.
+#[derive(Debug, Clone, Default)]
+pub struct Difference {
+    /// New or changed entries.
+    pub entries: Vec<Arc<Entry>>,
+    /// Entries it may no longer serve.
+    pub gone: Vec<EntryId>,
+    /// New or changed bundles with their stamps.
+    pub bundles: Vec<(u64, Arc<Bundle>)>,
+    /// Bundles it no longer needs.
+    pub unused: Vec<TrustDomain>,
+}
+
+impl Difference {
+    /// Whether the agent holds the truth.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.gone.is_empty()
+            && self.bundles.is_empty()
+            && self.unused.is_empty()
+    }
+}
+
+/// Which agents have an open stream, and what they last acknowledged.
+#[derive(Debug, Default)]
+pub struct Online {
+    agents: Mutex<HashMap<SpiffeId, Seen>>,
+    acknowledged: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    streams: usize,
+    applied: Revision,
+    ready: Revision,
+}
+
+impl Online {
+    /// An agent opened a stream; it counts until the value is dropped.
+    pub fn enter(self: &Arc<Self>, agent: &SpiffeId) -> Presence {
+        self.with(|agents| agents.entry(agent.clone()).or_default().streams += 1);
+        Presence {
+            agent: agent.clone(),
+            online: self.clone(),
+        }
+    }
+
+    /// How many agents have a stream.
+    pub fn count(&self) -> usize {
+        self.with(|agents| agents.len())
+    }
+
+    /// The connected agents that have not applied this revision yet.
+    pub fn behind(&self, revision: Revision) -> Vec<SpiffeId> {
+        self.with(|agents| {
+            let behind = agents.iter().filter(|(_, seen)| seen.applied < revision);
+            behind.map(|(id, _)| id.clone()).collect()
+        })
+    }
+
+    /// Changes with each acknowledgement and each agent that leaves.
+    pub fn acknowledged(&self) -> watch::Receiver<u64> {
+        self.acknowledged.subscribe()
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<SpiffeId, Seen>) -> T) -> T {
+        act(&mut self.agents.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One open stream of an agent.
+#[derive(Debug)]
+pub struct Presence {
+    agent: SpiffeId,
+    online: Arc<Online>,
+}
+
+impl Presence {
+    /// The agent applied a revision, and is ready once all its SVIDs are served.
+    pub fn acknowledge(&self, revision: Revision, ready: bool) {
+        self.online.with(|agents| {
+            let Some(seen) = agents.get_mut(&self.agent) else {
+                return;
+            };
+            seen.applied = seen.applied.max(revision);
+            if ready {
+                seen.ready = seen.ready.max(revision);
+            }
+        });
+        self.online.acknowledged.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.online.with(|agents| {
+            if let Some(seen) = agents.get_mut(&self.agent) {
+                seen.streams -= 1;
+                if seen.streams == 0 {
+                    agents.remove(&self.agent);
+                }
+            }
+        });
+        self.online.acknowledged.send_modify(|count| *count += 1);
+    }
+}
