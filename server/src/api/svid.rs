@@ -1,0 +1,181 @@
+//! `spire.api.server.svid.v1.SVID`.
+
+use super::agent::x509_svid;
+use super::{authorized, source, status_of, types};
+use crate::issue::{IssueFault, X509Wanted};
+use crate::issuer::Issuer;
+use futures::StreamExt;
+use signet_ca::IssuedJwt;
+use signet_model::Refusal;
+use signet_proto::spire::server::svid::v1::{self as api, svid_server};
+use signet_proto::spire::types as wire;
+use signet_spiffe::SpiffeId;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Request, Response, Status};
+
+/// SVIDs of one batch that are signed at the same time: enough for both cores of a small server,
+/// few enough that one agent's batch does not starve the others.
+const CONCURRENT_SIGNINGS: usize = 4;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(super) struct SvidService(pub Arc<Issuer>);
+
+#[tonic::async_trait]
+impl svid_server::Svid for SvidService {
+    async fn mint_x509svid(
+        &self,
+        request: Request<api::MintX509svidRequest>,
+    ) -> Result<Response<api::MintX509svidResponse>, Status> {
+        let by = authorized(&request)?;
+        let request = request.into_inner();
+        if request.csr.is_empty() {
+            return Err(Status::invalid_argument("missing CSR"));
+        }
+        let minted = self
+            .0
+            .mint_x509(&by, &request.csr, wanted_ttl(request.ttl))
+            .await;
+        let (svid, id) = minted.map_err(|fault| status(&fault))?;
+        Ok(Response::new(api::MintX509svidResponse {
+            svid: Some(x509_svid(&id, &svid)),
+        }))
+    }
+
+    async fn mint_jwtsvid(
+        &self,
+        request: Request<api::MintJwtsvidRequest>,
+    ) -> Result<Response<api::MintJwtsvidResponse>, Status> {
+        let by = authorized(&request)?;
+        let request = request.into_inner();
+        let id = types::read_spiffe_id("invalid SPIFFE ID", request.id.as_ref())?;
+        let ttl = wanted_ttl(request.ttl);
+        let minted = self
+            .0
+            .mint_jwt(&by, id.clone(), request.audience, ttl)
+            .await;
+        let jwt = minted.map_err(|fault| status(&fault))?;
+        Ok(Response::new(api::MintJwtsvidResponse {
+            svid: Some(jwt_svid(&id, jwt)),
+        }))
+    }
+
+    async fn mint_witsvid(
+        &self,
+        _request: Request<api::MintWitsvidRequest>,
+    ) -> Result<Response<api::MintWitsvidResponse>, Status> {
+        Err(Status::unimplemented(
+            "WIT-SVIDs are not enabled on this server",
+        ))
+    }
+
+    async fn batch_new_x509svid(
+        &self,
+        request: Request<api::BatchNewX509svidRequest>,
+    ) -> Result<Response<api::BatchNewX509svidResponse>, Status> {
+        let by = authorized(&request)?;
+        let agent = by.agent().ok_or_else(not_an_agent)?;
+        let source = source(&by);
+        let params = request.into_inner().params;
+        if params.is_empty() {
+            return Err(Status::invalid_argument("missing parameters"));
+        }
+        self.0.limits.csr(source, params.len()).await?;
+        let results = futures::stream::iter(params)
+            .map(|params| async {
+                let wanted = X509Wanted {
+                    entry_id: params.entry_id,
+                    csr: params.csr,
+                };
+                let issued = self.0.issue_x509(&by, agent, &wanted).await;
+                match issued {
+                    Ok((svid, id)) => api::batch_new_x509svid_response::Result {
+                        status: types::item_ok(),
+                        svid: Some(x509_svid(&id, &svid)),
+                    },
+                    Err(fault) => api::batch_new_x509svid_response::Result {
+                        status: types::item_status(code(&fault), types::chain(&fault)),
+                        svid: None,
+                    },
+                }
+            })
+            .buffered(CONCURRENT_SIGNINGS)
+            .collect()
+            .await;
+        Ok(Response::new(api::BatchNewX509svidResponse { results }))
+    }
+
+    async fn new_jwtsvid(
+        &self,
+        request: Request<api::NewJwtsvidRequest>,
+    ) -> Result<Response<api::NewJwtsvidResponse>, Status> {
+        let by = authorized(&request)?;
+        let agent = by.agent().ok_or_else(not_an_agent)?;
+        self.0.limits.jwt(source(&by)).await?;
+        let request = request.into_inner();
+        let issued = self
+            .0
+            .issue_jwt(&by, agent, &request.entry_id, request.audience)
+            .await;
+        let (jwt, id) = issued.map_err(|fault| status(&fault))?;
+        Ok(Response::new(api::NewJwtsvidResponse {
+            svid: Some(jwt_svid(&id, jwt)),
+        }))
+    }
+
+    async fn batch_new_witsvid(
+        &self,
+        _request: Request<api::BatchNewWitsvidRequest>,
+    ) -> Result<Response<api::BatchNewWitsvidResponse>, Status> {
+        Err(Status::unimplemented(
+            "WIT-SVIDs are not enabled on this server",
+        ))
+    }
+
+    async fn new_downstream_x509ca(
+        &self,
+        _request: Request<api::NewDownstreamX509caRequest>,
+    ) -> Result<Response<api::NewDownstreamX509caResponse>, Status> {
+        Err(Status::unimplemented(
+            "this server does not sign for downstream servers yet",
+        ))
+    }
+}
+
+fn not_an_agent() -> Status {
+    Status::permission_denied("caller is not an agent")
+}
+
+/// Seconds asked for; 0 and less mean the default.
+fn wanted_ttl(seconds: i32) -> Option<Duration> {
+    u64::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+}
+
+fn jwt_svid(id: &SpiffeId, jwt: IssuedJwt) -> wire::Jwtsvid {
+    wire::Jwtsvid {
+        token: jwt.token.expose().to_owned(),
+        id: Some(types::spiffe_id(id)),
+        expires_at: types::seconds(jwt.expires_at),
+        issued_at: types::seconds(jwt.issued_at),
+        hint: String::new(),
+    }
+}
+
+fn code(fault: &IssueFault) -> Code {
+    match fault {
+        IssueFault::NoEntryId | IssueFault::Csr(_) => Code::InvalidArgument,
+        IssueFault::NotAuthorized | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
+        IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
+        IssueFault::JwtDisabled => Code::Unimplemented,
+        IssueFault::Refused(_) | IssueFault::SignX509(_) | IssueFault::SignJwt(_) => Code::Internal,
+        IssueFault::Audit(_) => Code::Unavailable,
+    }
+}
+
+fn status(fault: &IssueFault) -> Status {
+    status_of(code(fault), fault)
+}
