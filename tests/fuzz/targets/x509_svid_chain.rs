@@ -1,13 +1,16 @@
-//! A chain that is read consists of the bytes that came in; one that verifies was read the same.
+//! A chain that is read consists of the bytes that came in; one that verifies was read the same, and
+//! the library that verifies signatures sees the same SPIFFE ID as the one we read it with.
 #![no_main]
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use rustls_pki_types::CertificateDer;
 use signet_spiffe::certificate::split_concatenated;
 use signet_spiffe::path::MAX_CHAIN_LEN;
 use signet_spiffe::{Bundle, X509Authority, pem, x509_svid};
+use webpki::EndEntityCert;
 
 static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
     let text = include_str!("../../../crates/spiffe/tests/fixtures/rsa-root.pem");
@@ -33,6 +36,9 @@ fuzz_target!(|input: &[u8]| {
     }
     let now = BUNDLE.x509_authorities[0].certificate().not_before + Duration::from_secs(3600);
     if let Ok(verified) = x509_svid::verify(&chain, &BUNDLE, now) {
+        let der = CertificateDer::from(chain[0]);
+        let leaf = EndEntityCert::try_from(&der).expect("it has just verified");
+        assert!(leaf.valid_uri_names().eq([verified.id.as_str()]));
         assert_eq!(parsed, Ok(verified));
     }
 });
