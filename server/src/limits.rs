@@ -19,6 +19,10 @@ pub const STATUS_RATE: u32 = 10;
 const ATTESTATIONS: usize = 256;
 /// Of these, how many one address may have: a NAT gateway's nodes take turns, others get by.
 const ATTESTATIONS_PER_ADDRESS: usize = 64;
+/// Calls a second, of one address, that show no certificate and end in a record: attestations and
+/// denials. A thousand nodes behind one address need a third of it; a flood must not fill the disk
+/// with audit records.
+const UNPROVED_RATE: u32 = 50;
 /// How long a call waits for its turn before it is refused.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Buckets that are kept; when there are more, the full ones are forgotten (they say nothing).
@@ -123,6 +127,7 @@ pub struct Limits {
     csr: Option<Buckets<Source>>,
     jwt: Option<Buckets<Source>>,
     status: Buckets<Source>,
+    unproved: Buckets<Option<IpAddr>>,
     attestations: Option<Attestations>,
 }
 
@@ -134,6 +139,7 @@ impl Limits {
             csr: signing_buckets(),
             jwt: signing_buckets(),
             status: Buckets::new(STATUS_RATE),
+            unproved: Buckets::new(UNPROVED_RATE),
             attestations: attestation.then(Attestations::default),
         }
     }
@@ -153,11 +159,19 @@ impl Limits {
         take(Some(&self.status), source, 1).await
     }
 
+    /// Waits until a caller without a certificate may be answered by something that is recorded.
+    pub async fn unproved(&self, address: Option<IpAddr>) -> Result<(), Exceeded> {
+        self.unproved.take(address, 1).await
+    }
+
     /// Waits for a place to attest in; it is held until dropped.
     pub async fn attestation(&self, address: Option<IpAddr>) -> Result<Option<Place>, Exceeded> {
         match &self.attestations {
             None => Ok(None),
-            Some(attestations) => attestations.enter(address).await.map(Some),
+            Some(attestations) => {
+                self.unproved(address).await?;
+                attestations.enter(address).await.map(Some)
+            }
         }
     }
 }

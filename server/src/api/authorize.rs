@@ -59,6 +59,10 @@ impl AuthorizeLayer {
                 request_id,
             }),
             Err(denied) => {
+                if let Caller::Anonymous { address } = &caller {
+                    let address = address.map(|address| address.ip());
+                    self.issuer.limits.unproved(address).await?;
+                }
                 let by = Authorized {
                     caller,
                     capacity: Capacity::Anyone,
