@@ -20,5 +20,8 @@ mod validate;
 
 pub use call::{Call, Options};
 pub use health::AgentHealth;
-pub use listen::{Listening, serve};
+pub use listen::{Listening, ServeError, serve};
 pub use service::WorkloadApi;
+
+#[cfg(test)]
+mod tests;
