@@ -269,14 +269,14 @@ impl Agent {
 /// that starts before the agent reached its server waits instead of failing.
 pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<(), StartError> {
     let metrics = Metrics::new(&config.telemetry.metric_prefix);
-    let public = PeerListener::bind(&config.socket_path, Access::Public)?;
-    let private = config.admin_socket_path.as_ref();
-    let private = private
-        .map(|path| PeerListener::bind(path, Access::Admin))
-        .transpose()?;
     let serves_workloads = config.workload_api;
     let (health, prometheus) = (config.health.clone(), config.telemetry.prometheus.clone());
+    let (public, private) = (config.socket_path.clone(), config.admin_socket_path.clone());
+    // The data directory first: a second agent must not touch anything of the first.
     let agent = Agent::new(parts(config)?)?;
+    let public = PeerListener::bind(public, Access::Public)?;
+    let private = private.map(|path| PeerListener::bind(path, Access::Admin));
+    let private = private.transpose()?;
     let listening = Listening {
         call: serves_workloads.then(|| agent.call(tasks)),
         readiness: agent.readiness.clone(),
@@ -325,12 +325,12 @@ fn well(agent: &Agent) -> Health {
 }
 
 fn metrics_page(metrics: Metrics, agent: &Agent) -> impl Fn() -> Answer + Send + Sync + 'static {
-    let entries = metrics.gauge("entries", "Entries this agent may serve.");
-    let svids = metrics.gauge("cached_x509_svids", "X509-SVIDs held.");
-    let tokens = metrics.gauge("jwt_svid_cache_size", "JWT-SVIDs held.");
+    let entries = metrics.gauge("entries", "Entries this agent may serve");
+    let svids = metrics.gauge("cached_x509_svids", "X509-SVIDs held");
+    let tokens = metrics.gauge("jwt_svid_cache_size", "JWT-SVIDs held");
     let age = metrics.gauge(
         "sync_age_seconds",
-        "Seconds since the server confirmed what is held.",
+        "Seconds since the server confirmed what is held",
     );
     let (holdings, jwt) = (agent.holdings.clone(), agent.jwt.clone());
     let freshness = agent.freshness.clone();

@@ -44,6 +44,7 @@ fn load(arguments: &RunArgs) -> Result<(config::AgentConfig, Vec<Warning>), Conf
 }
 
 fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
+    signet_runtime::process::harden();
     let (config, warnings) = load(arguments)?;
     let log = logs::set_up(&log_settings(&config.log))?;
     for warning in warnings {

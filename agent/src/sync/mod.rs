@@ -60,6 +60,8 @@ pub struct Sync {
     parts: Parts,
     position: Arc<Mutex<Position>>,
     jitter: Jitter,
+    /// The last word of the server when its loss was reported.
+    reported: Option<Option<Instant>>,
 }
 
 /// How a way of syncing ended.
@@ -77,6 +79,7 @@ impl Sync {
             parts,
             position: Arc::default(),
             jitter,
+            reported: None,
         }
     }
 
@@ -103,7 +106,7 @@ impl Sync {
                     if started.elapsed() >= LIVED {
                         backoff.reset();
                     }
-                    tracing::warn!(%error, "lost the server; what is held is served on");
+                    self.report(&error);
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
             }
@@ -129,6 +132,17 @@ impl Sync {
                 Err(outcome) => return outcome,
             };
         }
+    }
+
+    /// An outage is loud once, until the server has been heard again.
+    fn report(&mut self, error: &CallError) {
+        let confirmed = self.parts.freshness.last();
+        if self.reported == Some(confirmed) {
+            tracing::debug!(%error, "the server is still away");
+        } else {
+            tracing::warn!(%error, "lost the server; what is held is served on");
+        }
+        self.reported = Some(confirmed);
     }
 
     async fn open(&self, beside: bool) -> Result<Session, Outcome> {

@@ -56,6 +56,11 @@ impl Freshness {
         self.confirmed.borrow().is_some()
     }
 
+    /// When the server confirmed last.
+    pub fn last(&self) -> Option<Instant> {
+        *self.confirmed.borrow()
+    }
+
     /// The time since the last confirmation.
     pub fn age(&self) -> Option<Duration> {
         self.confirmed.borrow().map(|at| at.elapsed())
