@@ -369,3 +369,6 @@ enum Failure {
     #[error(transparent)]
     Ended(#[from] Ended),
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,15 @@ enum Outcome {
     Broken(CallError),
 }
 
+impl From<CallError> for Outcome {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Unimplemented { .. } => Self::Unimplemented,
+            error => Self::Broken(error),
+        }
+    }
+}
+
 impl Sync {
     /// Nothing is in sync yet.
     pub fn new(parts: Parts, jitter: Jitter) -> Self {
@@ -113,21 +122,24 @@ impl Sync {
         }
     }
 
-    /// Follows the stream; when its life is over, a new one takes over before it ends.
+    /// Follows the stream; when its life is over or the agent has a new certificate, a new stream
+    /// takes over before the old one ends.
     async fn watch(&mut self) -> Outcome {
         self.parts.freshness.set_tolerance(session::FRESH);
+        let mut renewed = self.parts.server.renewed();
+        renewed.borrow_and_update();
         let mut session = match self.open(false).await {
             Ok(session) => session,
             Err(outcome) => return outcome,
         };
         loop {
             let life = self.jitter.around(LIFE_NOMINAL, LIFE_SPREAD);
-            match tokio::time::timeout(life, session.follow()).await {
-                Ok(CallError::Unimplemented { .. }) => return Outcome::Unimplemented,
-                Ok(error) => return Outcome::Broken(error),
-                Err(_) => {}
-            }
-            session = match self.take_over(session).await {
+            let has_new_certificate = tokio::select! {
+                error = session.follow() => return Outcome::from(error),
+                changed = renewed.changed() => changed.is_ok(),
+                () = tokio::time::sleep(life) => false,
+            };
+            session = match self.take_over(session, !has_new_certificate).await {
                 Ok(next) => next,
                 Err(outcome) => return outcome,
             };
@@ -147,28 +159,24 @@ impl Sync {
 
     async fn open(&self, beside: bool) -> Result<Session, Outcome> {
         let opened = Session::open(&self.parts, self.position.clone(), beside).await;
-        opened.map_err(|error| match error {
-            CallError::Unimplemented { .. } => Outcome::Unimplemented,
-            error => Outcome::Broken(error),
-        })
+        opened.map_err(Outcome::from)
     }
 
-    /// Opens a new stream over a new connection and lets go of the old one once the new one has
-    /// brought the truth.
-    async fn take_over(&self, mut old: Session) -> Result<Session, Outcome> {
+    /// Opens a new stream and lets go of the old one once the new one has brought the truth. The
+    /// old one may well end meanwhile: the server drops it when it sees the newer certificate. If
+    /// there is no new one, the old one is followed on while it lasts.
+    async fn take_over(&self, mut old: Session, beside: bool) -> Result<Session, Outcome> {
         let opening = async {
-            let mut new = self.open(true).await?;
+            let mut new = self.open(beside).await?;
             match new.until_confirmed().await {
                 Takeover::Confirmed => Ok(new),
-                Takeover::Failed(error) => Err(Outcome::Broken(error)),
+                Takeover::Failed(error) => Err(Outcome::from(error)),
             }
         };
+        let mut opening = std::pin::pin!(opening);
         tokio::select! {
-            new = opening => match new {
-                Ok(new) => Ok(new),
-                Err(_) => Ok(old),
-            },
-            error = old.follow() => Err(Outcome::Broken(error)),
+            new = &mut opening => new.or(Ok(old)),
+            _ = old.follow() => opening.await,
         }
     }
 
@@ -184,3 +192,6 @@ impl Sync {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tonic::transport::Channel;
 
 /// How often a quiet connection is probed, and how long the probe may take: a server that vanished
@@ -91,6 +91,7 @@ pub struct Connection {
     /// The agent's certificate; follows its renewal.
     pub identity: Arc<Identity>,
     current: Mutex<Current>,
+    renewed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -107,6 +108,7 @@ impl Connection {
             trust: Arc::default(),
             identity: Arc::default(),
             current: Mutex::default(),
+            renewed: watch::Sender::new(0),
         }
     }
 
@@ -128,11 +130,14 @@ impl Connection {
         Ok((channel, current.generation))
     }
 
-    /// A new connection beside the current one, for a stream that takes over from another.
+    /// A new connection in place of the current one, for a stream that takes over from another.
+    /// Calls that are under way on the old one come to their end there.
     pub async fn another(&self) -> Result<(Channel, u64), ConnectError> {
         let trust = ServerTrust::Bundle(self.trust.clone());
         let channel = self.connector.connect(self.identity.clone(), trust).await?;
-        Ok((channel, self.generation().await))
+        let mut current = self.current.lock().await;
+        current.channel = Some(channel.clone());
+        Ok((channel, current.generation))
     }
 
     /// The agent has another certificate: calls from now on go over a new connection.
@@ -140,6 +145,12 @@ impl Connection {
         let mut current = self.current.lock().await;
         current.generation += 1;
         current.channel = None;
+        self.renewed.send_replace(current.generation);
+    }
+
+    /// Changes whenever the agent has another certificate.
+    pub fn renewed(&self) -> watch::Receiver<u64> {
+        self.renewed.subscribe()
     }
 
     /// How often the certificate has changed. What the server says about an older one is no news.

@@ -49,6 +49,11 @@ impl GrpcServer {
         self.refusals.subscribe()
     }
 
+    /// Changes whenever the agent has another certificate.
+    pub fn renewed(&self) -> watch::Receiver<u64> {
+        self.connection.renewed()
+    }
+
     /// Makes one call with a time limit, and sorts what went wrong.
     pub async fn call<T, F>(&self, call: impl FnOnce(Channel) -> F) -> Result<T, CallError>
     where

@@ -1,6 +1,8 @@
 //! What the tests of this crate share: an authority that signs, entries, and a server that follows a
 //! script.
 
+pub(crate) mod upstream;
+
 use crate::cache::{HeldSvid, Update};
 use crate::rotate::make_request;
 use crate::upstream::{CallError, Chain, ItemRefused, NewJwt, Server, Signed, X509Request};
