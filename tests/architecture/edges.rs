@@ -103,6 +103,8 @@ pub(crate) const ROWS: &[Row] = &[
             "workload-attestor",
         ],
     ),
+    // A workload and an operator: it meets the programs as processes only.
+    row("quickstart", Layer::Proofs, &[]),
     row("tests", Layer::Proofs, &["agent", "server"]),
 ];
 
