@@ -21,6 +21,7 @@ pub(crate) fn x509(svid: &X509) {
     println!("   serial     {}", svid.serial);
     let (from, to) = (moment(svid.not_before), moment(svid.not_after));
     println!("   valid      {from} to {to} UTC ({life} s)");
+    println!("   key        ends in {}", ending(&svid.public_key));
     println!("   issuer     {}", svid.issuer);
     println!("   verified   its chain ends in the trust domain's bundle");
 }
@@ -37,4 +38,10 @@ pub(crate) fn jwt(svid: &JwtSvid) {
 fn moment(at: OffsetDateTime) -> String {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     at.format(form).expect("a time of these years can be shown")
+}
+
+/// Enough of a key to tell it from the one before.
+fn ending(key: &[u8]) -> String {
+    let last = &key[key.len().saturating_sub(8)..];
+    last.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,6 +15,8 @@ pub(crate) struct X509 {
     pub(crate) issuer: String,
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
+    /// As it stands in the certificate.
+    pub(crate) public_key: Vec<u8>,
 }
 
 /// What came is not what it should be.
@@ -80,6 +82,7 @@ fn facts(id: SpiffeId, leaf: &X509Certificate<'_>) -> X509 {
         issuer: leaf.issuer().to_string(),
         not_before: leaf.validity().not_before.to_datetime(),
         not_after: leaf.validity().not_after.to_datetime(),
+        public_key: leaf.public_key().subject_public_key.data.to_vec(),
     }
 }
 

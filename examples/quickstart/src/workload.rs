@@ -59,7 +59,7 @@ async fn fetch_jwt(endpoint: &str) -> Result<(), WorkloadError> {
 
 async fn watch(source: &X509Source, length: Length) -> Result<(), WorkloadError> {
     show::step("Watch it rotate");
-    println!("   The agent renews an SVID at about half of its life. This may take 20 seconds.");
+    println!("   The agent renews an SVID at about half of its life, here after some 15 seconds.");
     if length == Length::UntilInterrupted {
         println!("   Ctrl-C ends it.");
     }
@@ -72,7 +72,7 @@ async fn watch(source: &X509Source, length: Length) -> Result<(), WorkloadError>
             continue;
         }
         serial.clone_from(&svid.serial);
-        println!("   A new one, with a new key:");
+        println!("   Here is a new one, for a new key:");
         show::x509(&svid);
         if length == Length::FirstRotation {
             return Ok(());
