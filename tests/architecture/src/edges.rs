@@ -61,11 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Ports,
         &["crypto", "model", "runtime", "spiffe"],
     ),
-    row(
-        "workload-attestor",
-        Layer::Ports,
-        &["crypto", "model", "runtime"],
-    ),
+    row("workload-attestor", Layer::Ports, &["crypto", "model"]),
     row(
         "server",
         Layer::Programs,
@@ -105,6 +101,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     // A workload and an operator: it meets the programs as processes only.
     row("quickstart", Layer::Proofs, &[]),
+    row("architecture", Layer::Proofs, &[]),
     row("tests", Layer::Proofs, &["agent", "server"]),
 ];
 

@@ -53,6 +53,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package lies in the tree")
+        .ancestors()
+        .nth(2)
+        .expect("the package lies two folders down")
 }

@@ -41,7 +41,7 @@ pub(crate) fn ours(dependencies: &[Dependency]) -> impl Iterator<Item = &str> {
 }
 
 fn metadata() -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .arg("--manifest-path")
