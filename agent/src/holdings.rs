@@ -9,7 +9,7 @@
 
 use crate::cache::{Cache, Changed, Due, HeldSvid, Update};
 use crate::rotate::{self, Planned};
-use crate::views::{View, Views};
+use crate::views::{View, Views, X509Answer};
 use signet_model::{EntryId, SelectorSet};
 use signet_runtime::Clock;
 use signet_spiffe::{Bundle, TrustDomain};
@@ -29,6 +29,8 @@ pub struct Holdings {
 struct Inner {
     cache: Cache,
     views: Views,
+    /// When something that is held expires next.
+    next_expiry: Option<SystemTime>,
 }
 
 /// What the server says about one request for an SVID: the SVID, or why there is none.
@@ -42,6 +44,7 @@ impl Holdings {
             inner: Mutex::new(Inner {
                 cache: Cache::new(trust_domain),
                 views: Views::default(),
+                next_expiry: None,
             }),
             work: watch::Sender::new(0),
             settled: watch::Sender::new(0),
@@ -87,19 +90,24 @@ impl Holdings {
     pub fn expire(&self) {
         let now = self.clock.now();
         let mut inner = self.lock();
-        let Inner { cache, views } = &mut *inner;
+        if inner.next_expiry.is_none_or(|at| now < at) {
+            return;
+        }
+        let Inner { cache, views, .. } = &mut *inner;
         views.refresh_all(cache, now);
+        inner.note_expiry(now);
     }
 
     /// Follows what a workload with these selectors gets.
     pub fn subscribe(&self, selectors: &SelectorSet) -> watch::Receiver<Arc<View>> {
         let now = self.clock.now();
         let mut inner = self.lock();
-        let Inner { cache, views } = &mut *inner;
+        let Inner { cache, views, .. } = &mut *inner;
         cache.touch(selectors, now);
         let view = views.subscribe(cache, selectors, now);
         drop(inner);
-        self.stir(true);
+        let waits = matches!(view.borrow().x509, X509Answer::Pending);
+        self.stir(waits);
         view
     }
 
@@ -107,8 +115,9 @@ impl Holdings {
     pub fn plan(&self, cache_max: usize) -> Vec<Planned> {
         let now = self.clock.now();
         let inner = self.lock();
+        let wanted = inner.views.wanted(&inner.cache, now);
         rotate::plan(&inner.cache, now, cache_max, |entry| {
-            inner.views.wants(entry)
+            wanted.contains(&entry.id)
         })
     }
 
@@ -142,9 +151,12 @@ impl Holdings {
 
     /// Drops SVIDs beyond the limit that nobody subscribes to.
     pub fn evict(&self, cache_max: usize) {
+        let now = self.clock.now();
         let mut inner = self.lock();
-        let Inner { cache, views } = &mut *inner;
-        let dropped = cache.evict(cache_max, |entry| views.wants(entry));
+        let wanted = inner.views.wanted(&inner.cache, now);
+        let dropped = inner
+            .cache
+            .evict(cache_max, |entry| wanted.contains(&entry.id));
         if dropped > 0 {
             tracing::debug!(dropped, "dropped X509-SVIDs that nobody uses");
         }
@@ -184,6 +196,11 @@ impl Inner {
     fn refresh(&mut self, changed: &Changed, now: SystemTime) {
         if !changed.is_empty() {
             self.views.refresh(&self.cache, changed, now);
+            self.note_expiry(now);
         }
+    }
+
+    fn note_expiry(&mut self, now: SystemTime) {
+        self.next_expiry = self.cache.next_expiry(now);
     }
 }

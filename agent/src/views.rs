@@ -9,9 +9,9 @@
 
 use crate::cache::{Cache, Changed, Held, HeldSvid};
 use crate::encoded::Encoded;
-use signet_model::{Entry, SelectorSet};
+use signet_model::{Entry, EntryId, SelectorSet};
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
@@ -103,12 +103,13 @@ impl Views {
         }
     }
 
-    /// Whether somebody who subscribed may have this entry.
-    pub fn wants(&self, entry: &Entry) -> bool {
-        let mut live = self.by_selectors.iter();
-        live.any(|(selectors, sender)| {
-            sender.receiver_count() > 0 && entry.selectors.is_subset(selectors)
-        })
+    /// The entries that somebody who subscribed may have.
+    pub fn wanted(&self, cache: &Cache, now: SystemTime) -> HashSet<EntryId> {
+        let live = self.by_selectors.iter();
+        let live = live.filter(|(_, sender)| sender.receiver_count() > 0);
+        live.flat_map(|(selectors, _)| cache.matching(selectors, now))
+            .map(|held| held.entry.id.clone())
+            .collect()
     }
 
     fn forget_unused(&mut self) {

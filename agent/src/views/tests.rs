@@ -188,14 +188,10 @@ fn federated_bundles_are_those_of_the_matching_entries() {
 
 #[test]
 fn an_entry_is_wanted_while_somebody_subscribes_with_all_of_its_selectors() {
-    let mut world = World::new(&[web()]);
+    let mut world = World::new(&[web(), entry("x", &["unix:uid:1", "unix:uid:9"])]);
     let view = world.subscribe();
-    assert!(world.views.wants(&web()));
-    assert!(
-        !world
-            .views
-            .wants(&entry("x", &["unix:uid:1", "unix:uid:9"]))
-    );
+    let wanted = world.views.wanted(&world.cache, noon());
+    assert_eq!(wanted.into_iter().collect::<Vec<_>>(), [web().id]);
     drop(view);
-    assert!(!world.views.wants(&web()));
+    assert!(world.views.wanted(&world.cache, noon()).is_empty());
 }

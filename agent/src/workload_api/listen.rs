@@ -1,9 +1,11 @@
 //! Serves the workload socket.
 
+use super::crowd::{Crowd, Placed};
 use super::{AgentHealth, Call, WorkloadApi};
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use signet_proto::workload::FILE_DESCRIPTOR_SET;
 use signet_runtime::{Readiness, Stop};
+use signet_workload_attestor::peer::Peer;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,7 +44,7 @@ pub async fn serve<C>(
     connections: impl Stream<Item = io::Result<C>>,
 ) -> Result<(), ServeError>
 where
-    C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Connected<ConnectInfo = Arc<Peer>> + AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let reflection =
         || Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
@@ -58,7 +60,27 @@ where
         .add_service(v1alpha);
     let stopped = async move { listening.stop.stopped().await };
     let served = router
-        .serve_with_incoming_shutdown(connections, stopped)
+        .serve_with_incoming_shutdown(placed(connections), stopped)
         .await;
     served.map_err(ServeError::Transport)
+}
+
+/// The connections for which there is room; the others are closed.
+fn placed<C>(
+    connections: impl Stream<Item = io::Result<C>>,
+) -> impl Stream<Item = io::Result<Placed<C>>>
+where
+    C: Connected<ConnectInfo = Arc<Peer>>,
+{
+    let crowd = Crowd::default();
+    connections.filter_map(move |connection| {
+        let placed = connection.map(|connection| {
+            let place = crowd.enter(connection.connect_info().uid())?;
+            Some(Placed {
+                connection,
+                _place: place,
+            })
+        });
+        std::future::ready(placed.transpose())
+    })
 }

@@ -11,6 +11,7 @@
 mod call;
 mod codec;
 mod convert;
+mod crowd;
 mod feed;
 mod health;
 mod jwt;
@@ -19,6 +20,7 @@ mod service;
 mod validate;
 
 pub use call::{Call, Options};
+pub use crowd::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_USER};
 pub use health::AgentHealth;
 pub use listen::{Listening, ServeError, serve};
 pub use service::WorkloadApi;
