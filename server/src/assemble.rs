@@ -196,6 +196,7 @@ impl Server {
             random: parts.random.clone(),
             audit: parts.audit,
             settings: parts.settings,
+            tasks: parts.tasks.clone(),
             started_at: clock.now(),
         });
         identity::trust_bundles(&issuer);

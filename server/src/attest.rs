@@ -13,8 +13,8 @@ use signet_ca::{IssuedX509, X509Error};
 use signet_crypto::sha256;
 use signet_datastore::records::keys;
 use signet_model::{
-    Agent, AgentReason, AuditEvent, Change, Credential, Moment, Refusal, Selector, SelectorSet,
-    TokenHold, TokenRefusal, Use,
+    Agent, AgentReason, Change, Credential, Moment, Refusal, Selector, SelectorSet, TokenHold,
+    TokenRefusal, Use,
 };
 use signet_node_attestor::{Attested, Challenger, Peer, Refused};
 use signet_spiffe::SpiffeId;
@@ -88,20 +88,19 @@ impl Issuer {
         evidence: Evidence,
         challenger: &mut dyn Challenger,
     ) -> Result<AttestedAgent, AttestFault> {
-        let record = audit::event(by, "agent.attest").because(&evidence.kind);
-        match self.try_attest(evidence, challenger).await {
+        let kind = evidence.kind.clone();
+        let attested = self.try_attest(evidence, challenger).await;
+        let record = audit::event(by, "agent.attest");
+        match attested {
             Ok(agent) => {
+                let record = record.because(kind);
                 let serial = Credential::Serial(agent.svid.serial.clone());
                 self.audit.record(record.about(&agent.id).with(serial))?;
                 Ok(agent)
             }
             Err(fault) => {
-                let kind = record.reason.clone();
                 let why = crate::api::types::chain(&fault);
-                self.audit.refused(AuditEvent {
-                    reason: format!("{kind}: {why}"),
-                    ..record
-                });
+                self.audit.refused(record.because(format!("{kind}: {why}")));
                 Err(fault)
             }
         }

@@ -3,6 +3,7 @@
 use crate::caller::{Authorized, Caller, Capacity};
 use signet_model::{Actor, ActorKind, AuditEvent, Credential, Decision, Entry, EntryId};
 use signet_telemetry::audit::{AuditError, AuditLog};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where audit records go.
@@ -40,6 +41,14 @@ impl Audit {
         }
     }
 
+    /// Records that a call was refused before any use case saw it: it could not be read, or went
+    /// over a limit. Does nothing if the call has its record.
+    pub fn refused_early(&self, by: &Authorized, method: &str, why: &str) {
+        if !by.noted.is_set() {
+            self.refused(event(by, "call.refuse").about(method).because(why));
+        }
+    }
+
     /// A sink in memory and its records.
     pub fn memory() -> (Self, Arc<Mutex<Vec<AuditEvent>>>) {
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -47,8 +56,40 @@ impl Audit {
     }
 }
 
+/// Whether a call has its audit record. Clones are about the same call.
+#[derive(Debug, Clone, Default)]
+pub struct Noted(Arc<AtomicBool>);
+
+impl Noted {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the method of this path issues or changes something, so that each call of it leaves a
+/// record. Reads and reports leave none.
+pub fn is_act(path: &str) -> bool {
+    let method = path.rsplit('/').next().unwrap_or_default();
+    let reads = [
+        "Check",
+        "Count",
+        "Get",
+        "List",
+        "PostStatus",
+        "Sync",
+        "Watch",
+        "Why",
+    ];
+    !reads.iter().any(|read| method.starts_with(read))
+}
+
 /// Begins the record of what `by` does; granted until said otherwise.
 pub fn event(by: &Authorized, action: &'static str) -> AuditEvent {
+    by.noted.set();
     AuditEvent {
         request_id: by.request_id.clone(),
         caller: actor(by),

@@ -3,6 +3,7 @@
 //! The decision is made from the index. Before an agent is *denied* for want of a fact, the index
 //! catches up with the store, since another server may have written the fact a moment ago.
 
+use crate::audit::Noted;
 use crate::issuer::Issuer;
 use crate::state::{Plan, Snapshot, StateError};
 use signet_model::{Admission, Agent, AgentReason, Change};
@@ -78,6 +79,8 @@ pub struct Authorized {
     pub capacity: Capacity,
     /// This call, in the log and the audit record.
     pub request_id: String,
+    /// Whether the call has its audit record.
+    pub noted: Noted,
 }
 
 impl Authorized {
@@ -97,8 +100,6 @@ pub enum Denied {
     Permission(Option<AgentReason>),
     /// The caller's certificate is no longer good.
     Unauthenticated,
-    /// The state could not be read or changed.
-    State(StateError),
 }
 
 /// Who may call a method.
@@ -109,6 +110,15 @@ pub struct Access {
     admin: bool,
     downstream: bool,
     agent: bool,
+}
+
+impl Access {
+    /// Whether a listener has the method at all: the admin socket has all that the table names,
+    /// TLS only what some certificate, or none, may call.
+    pub fn is_served(self, to_local: bool) -> bool {
+        let remote = self.any || self.admin || self.downstream || self.agent;
+        remote || (to_local && self.local)
+    }
 }
 
 const NOBODY: Access = Access {
@@ -227,12 +237,25 @@ impl Issuer {
         let first_use = first_use.map_err(|reason| Denied::Permission(Some(reason)))?;
         self.check_certificate(peer, now)?;
         if first_use {
-            let used = self
-                .state
-                .change(|snapshot| Ok((record_first_use(snapshot, peer, now), ())));
-            used.await.map_err(Denied::State)?;
+            self.note_first_use(peer, now).await;
+            // A ban may have come in between.
+            self.admit(peer, now)
+                .map_err(|reason| Denied::Permission(Some(reason)))?;
         }
         Ok(Capacity::Agent(peer.id().clone()))
+    }
+
+    /// If the store takes no writes, the agent is let in all the same and the next call tries
+    /// again: until then the old SVID too is good, and the same key could show its join token
+    /// again, which it could before.
+    async fn note_first_use(&self, peer: &VerifiedPeer, now: SystemTime) {
+        let used = self
+            .state
+            .change(|snapshot| Ok::<_, StateError>((record_first_use(snapshot, peer, now), ())));
+        if let Err(error) = used.await {
+            let error = crate::api::types::chain(&error);
+            tracing::warn!(spiffe_id = %peer.id(), error, "the first use of an agent's SVID was not recorded");
+        }
     }
 
     fn admit(&self, peer: &VerifiedPeer, now: SystemTime) -> Result<bool, AgentReason> {

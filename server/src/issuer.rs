@@ -9,7 +9,7 @@ use crate::sync::Online;
 use signet_crypto::Random;
 use signet_model::Policy;
 use signet_node_attestor::ServerAttestor;
-use signet_runtime::Clock;
+use signet_runtime::{Clock, Tasks};
 use signet_spiffe::{SpiffeId, TrustDomain};
 use signet_tls::Trust;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +80,8 @@ pub struct Issuer {
     pub audit: Audit,
     /// What the operator chose.
     pub settings: Settings,
+    /// Where work runs that must not end with the connection that asked for it.
+    pub tasks: Tasks,
     /// When this process began to serve.
     pub started_at: SystemTime,
 }

@@ -117,16 +117,20 @@ impl agent_server::Agent for AgentService {
         let (answers, sent) = mpsc::channel(1);
         let service = self.clone();
         let requests = request.into_inner();
-        // The exchange runs inside the stream of answers, so that it ends with the connection.
-        let exchange = async move {
+        // A task of its own: once the outcome is being stored, it must get its record too, whether
+        // or not the node is still there.
+        self.0.tasks.spawn("attestation", async move {
             let exchange = service.exchange(&by, requests, answers.clone());
             let outcome = tokio::time::timeout(ATTESTATION_LIMIT, exchange).await;
             let late = Status::deadline_exceeded("attestation took too long; start anew");
             let last = outcome.unwrap_or(Err(late));
+            if let Err(status) = &last {
+                let audit = &service.0.audit;
+                audit.refused_early(&by, "AttestAgent", status.message());
+            }
             let _gone = answers.send(last).await;
-        };
-        let answers = ReceiverStream::new(sent);
-        Ok(Response::new(Box::pin(driven_by(exchange, answers))))
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
     }
 
     async fn renew_agent(

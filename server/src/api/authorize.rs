@@ -1,8 +1,8 @@
 //! The layer around all services: who calls is worked out once, checked against the table, counted
 //! and logged; the services behind it find the caller in the request.
 
-use crate::audit::{self, AuditEventExt};
-use crate::caller::{Authorized, Caller, Capacity, Denied};
+use crate::audit::{self, AuditEventExt, Noted};
+use crate::caller::{Authorized, Caller, Capacity, Denied, access};
 use crate::issuer::Issuer;
 use prost::Message;
 use signet_model::AgentReason;
@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Code, Status};
@@ -52,11 +53,15 @@ impl AuthorizeLayer {
         caller: Caller,
         request_id: String,
     ) -> Result<Authorized, Status> {
+        if !access(path).is_served(self.origin == Origin::Local) {
+            return Err(Status::unimplemented(format!("unknown method {path}")));
+        }
         match self.issuer.authorize(path, &caller).await {
             Ok(capacity) => Ok(Authorized {
                 caller,
                 capacity,
                 request_id,
+                noted: Noted::default(),
             }),
             Err(denied) => {
                 if let Caller::Anonymous { address } = &caller {
@@ -67,6 +72,7 @@ impl AuthorizeLayer {
                     caller,
                     capacity: Capacity::Anyone,
                     request_id,
+                    noted: Noted::default(),
                 };
                 let status = status_of(path, &denied);
                 tracing::info!(
@@ -83,6 +89,40 @@ impl AuthorizeLayer {
                 Err(status)
             }
         }
+    }
+
+    /// Hands the call on. What changes or issues something runs to its end, and to its record, even
+    /// if the caller hangs up.
+    async fn serve<S>(
+        &self,
+        path: String,
+        by: Authorized,
+        mut inner: S,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, S::Error>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send + 'static,
+    {
+        request.extensions_mut().insert(by.clone());
+        if !audit::is_act(&path) {
+            return inner.call(request).await;
+        }
+        let audit = self.issuer.audit.clone();
+        let (done, answer) = oneshot::channel();
+        self.issuer.tasks.spawn("call", async move {
+            let response = inner.call(request).await;
+            if let Ok(response) = &response
+                && let Some(status) = Status::from_header_map(response.headers())
+                && status.code() != Code::Ok
+            {
+                audit.refused_early(&by, &path, status.message());
+            }
+            let _gone = done.send(response);
+        });
+        let ended_early = |_| Ok(Status::internal("the call did not end").into_http());
+        answer.await.unwrap_or_else(ended_early)
     }
 
     fn caller<B>(&self, request: &http::Request<B>) -> Caller {
@@ -129,6 +169,7 @@ impl<S> Service<http::Request<Body>> for AuthorizeService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
+    S::Error: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -138,9 +179,9 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let ready = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let inner = std::mem::replace(&mut self.inner, ready);
         let layer = self.layer.clone();
         Box::pin(async move {
             let begun = tokio::time::Instant::now();
@@ -150,10 +191,7 @@ where
             let name = layer.issuer.settings.log_calls.then(|| caller.name());
             let response = match layer.authorize(&path, caller, request_id.clone()).await {
                 Err(status) => status.into_http(),
-                Ok(authorized) => {
-                    request.extensions_mut().insert(authorized);
-                    inner.call(request).await?
-                }
+                Ok(by) => layer.serve(path.clone(), by, inner, request).await?,
             };
             let status = Status::from_header_map(response.headers()).map(|status| status.code());
             let code = code_name(status.unwrap_or(Code::Ok));
@@ -181,7 +219,6 @@ fn reason(denied: &Denied) -> String {
         Denied::Permission(Some(reason)) => reason.to_string(),
         Denied::Permission(None) => "no right to this method".to_owned(),
         Denied::Unauthenticated => "the certificate is no longer good".to_owned(),
-        Denied::State(error) => super::types::chain(error),
     }
 }
 
@@ -191,7 +228,6 @@ fn status_of(path: &str, denied: &Denied) -> Status {
         Denied::Permission(None) => Status::permission_denied(text),
         Denied::Permission(Some(reason)) => permission_denied(text, *reason),
         Denied::Unauthenticated => Status::unauthenticated(text),
-        Denied::State(error) => Status::new(super::code_of(error), super::types::chain(error)),
     }
 }
 
@@ -235,7 +271,7 @@ pub(super) fn permission_denied(message: String, reason: AgentReason) -> Status 
 fn metric_name(path: &str) -> Option<String> {
     let path = path.trim_start_matches('/');
     let (service, method) = path.split_once('/')?;
-    let known = crate::caller::access(path) != crate::caller::Access::default();
+    let known = access(path) != crate::caller::Access::default();
     if !known {
         return None; // a peer must not be able to fill the registry with names
     }

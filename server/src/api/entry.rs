@@ -258,7 +258,11 @@ impl EntryService {
                 )
                 .0
             }
-            Err(_) => types::item_status(Code::NotFound, "entry not found"),
+            Err(error) => {
+                let malformed = types::Malformed::new("invalid entry ID", error);
+                let _recorded = self.refused(by, "entry.delete", &id, malformed);
+                types::item_status(Code::NotFound, "entry not found")
+            }
             Ok(parsed) => match self.0.delete_entry(by, &parsed).await {
                 Ok(()) => types::item_ok(),
                 Err(fault) => item_of(&fault).0,
