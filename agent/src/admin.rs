@@ -121,3 +121,6 @@ pub async fn serve(
         .serve_with_incoming_shutdown(listener.into_stream(), stopped)
         .await
 }
+
+#[cfg(test)]
+mod tests;

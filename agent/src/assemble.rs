@@ -383,12 +383,13 @@ fn parts(config: AgentConfig) -> Result<Parts, StartError> {
     Ok(Parts {
         clock: Arc::new(SystemClock),
         dial: Arc::new(TcpDial(address.clone())),
-        address,
+        address: address.clone(),
         data_dir,
         keys: keys(config.keys)?,
         bootstrap: Bootstrap {
             trust_domain: config.trust_domain.clone(),
             source: config.bootstrap,
+            server: address,
         },
         trust_domain: config.trust_domain,
         attestor: Arc::new(move || {

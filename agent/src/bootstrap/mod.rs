@@ -9,7 +9,7 @@ use crate::config::{BundleFormat, BundleSource};
 use http::Uri;
 use signet_spiffe::jwks::{self, JwksError};
 use signet_spiffe::{AuthorityError, Bundle, TrustDomain, X509Authority, pem};
-use signet_tls::{ServerTrust, Trust};
+use signet_tls::{ServerAddress, ServerTrust, Trust};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Bootstrap {
     pub trust_domain: TrustDomain,
     /// Where it comes from.
     pub source: BundleSource,
+    /// The server that it is for, of which whoever answers on the Unix socket is told.
+    pub server: ServerAddress,
 }
 
 impl Bootstrap {
@@ -89,12 +91,23 @@ impl Bootstrap {
                 socket,
                 format,
             } => {
-                let fetched = fetch::over_socket(url, socket).await;
+                let asked = with_facts(url, &self.facts()).map_err(could_not_fetch(url))?;
+                let fetched = fetch::over_socket(&asked, socket).await;
                 (fetched.map_err(could_not_fetch(url))?, format)
             }
             BundleSource::Insecure => return Ok(None),
         };
         self.parse(&content, *format).map(Some)
+    }
+
+    /// What SPIRE's agent tells whoever answers on the Unix socket.
+    fn facts(&self) -> [(&'static str, String); 4] {
+        [
+            ("spire-attest-mode", "bootstrap".to_owned()),
+            ("spire-server-address", self.server.host.clone()),
+            ("spire-server-port", self.server.port.to_string()),
+            ("spiffe-trust-domain", self.trust_domain.to_string()),
+        ]
     }
 
     fn parse(&self, content: &[u8], format: BundleFormat) -> Result<Bundle, BootstrapError> {
@@ -108,6 +121,18 @@ impl Bootstrap {
         }
         Ok(bundle)
     }
+}
+
+/// The URL with more in its query. Host names, ports and trust domains need no escaping.
+fn with_facts(url: &Uri, facts: &[(&str, String)]) -> Result<Uri, FetchError> {
+    let pairs: Vec<_> = facts
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let separator = if url.query().is_some() { '&' } else { '?' };
+    let text = format!("{url}{separator}{}", pairs.join("&"));
+    text.parse()
+        .map_err(|_| FetchError::Url("the server's address cannot be told in it"))
 }
 
 async fn read(path: PathBuf) -> Result<Vec<u8>, BootstrapError> {

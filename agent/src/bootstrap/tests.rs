@@ -3,18 +3,26 @@
 use super::*;
 use crate::testing::{Ca, td};
 use signet_spiffe::pem::encode_pem_certs;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
+fn bootstrap(source: BundleSource) -> Bootstrap {
+    Bootstrap {
+        trust_domain: td(),
+        source,
+        server: ServerAddress {
+            host: "server.example".to_owned(),
+            port: 8081,
+        },
+    }
+}
 
 async fn read_from(content: &str, format: BundleFormat) -> Result<Option<Bundle>, BootstrapError> {
     let dir = tempfile::tempdir().expect("made");
     let path = dir.path().join("bundle");
     std::fs::write(&path, content).expect("written");
     let source = BundleSource::File { path, format };
-    Bootstrap {
-        trust_domain: td(),
-        source,
-    }
-    .bundle()
-    .await
+    bootstrap(source).bundle().await
 }
 
 #[tokio::test]
@@ -53,10 +61,74 @@ async fn a_missing_file_is_named() {
         path: "/nonexistent/bundle".into(),
         format: BundleFormat::Pem,
     };
-    let bootstrap = Bootstrap {
-        trust_domain: td(),
-        source,
-    };
-    let error = bootstrap.bundle().await.expect_err("missing");
+    let error = bootstrap(source).bundle().await.expect_err("missing");
     assert!(error.to_string().contains("/nonexistent/bundle"));
+}
+
+/// Answers one HTTP request on a Unix socket and gives its first line.
+async fn answer_once(listener: UnixListener, answer: String) -> String {
+    let (mut stream, _) = listener.accept().await.expect("a client");
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.expect("a request"));
+    }
+    stream.write_all(answer.as_bytes()).await.expect("a reader");
+    let text = String::from_utf8(request).expect("text");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+async fn fetch_from(answer: String) -> (Result<Option<Bundle>, BootstrapError>, String) {
+    let dir = tempfile::tempdir().expect("made");
+    let socket = dir.path().join("http.sock");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let bootstrap = bootstrap(BundleSource::UnixSocket {
+        url: "http://local/bundle?a=b".parse().expect("a URL"),
+        socket,
+        format: BundleFormat::Pem,
+    });
+    tokio::join!(bootstrap.bundle(), answer_once(listener, answer))
+}
+
+#[tokio::test]
+async fn a_bundle_comes_over_a_unix_socket_and_the_other_side_is_told_for_whom() {
+    let pem = encode_pem_certs([&Ca::new().authority().der]);
+    let length = pem.len();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{pem}");
+    let (bundle, request) = fetch_from(answer).await;
+    assert_eq!(
+        bundle
+            .expect("fetched")
+            .expect("some")
+            .x509_authorities
+            .len(),
+        1
+    );
+    assert_eq!(
+        request,
+        "GET /bundle?a=b&spire-attest-mode=bootstrap&spire-server-address=server.example\
+         &spire-server-port=8081&spiffe-trust-domain=example.org HTTP/1.1"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_success_or_too_large_is_refused() {
+    let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let (bundle, _) = fetch_from(missing).await;
+    assert!(matches!(
+        bundle,
+        Err(BootstrapError::Fetch {
+            source: FetchError::Status(_),
+            ..
+        })
+    ));
+    let length = MAX_BYTES + 1;
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+    let (bundle, _) = fetch_from(large).await;
+    assert!(matches!(
+        bundle,
+        Err(BootstrapError::Fetch {
+            source: FetchError::Body,
+            ..
+        })
+    ));
 }

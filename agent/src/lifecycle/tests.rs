@@ -68,6 +68,7 @@ impl Node {
                     path,
                     format: BundleFormat::Pem,
                 },
+                server: self.reached.connection.connector().address.clone(),
             }),
             attestor: Arc::new(|| {
                 let token = SecretString::new("token".to_owned());

@@ -116,7 +116,12 @@ impl Sync {
                         backoff.reset();
                     }
                     self.report(&error);
-                    tokio::time::sleep(backoff.next_delay()).await;
+                    let mut renewed = self.parts.server.renewed();
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_delay()) => {}
+                        // It may have been the old certificate that the server did not want.
+                        _ = renewed.changed() => {}
+                    }
                 }
             }
         }
