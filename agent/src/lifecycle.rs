@@ -40,6 +40,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Waits between attempts to renew.
 const RENEW_FIRST_WAIT: Duration = Duration::from_secs(5);
 const RENEW_MAX_WAIT: Duration = Duration::from_secs(120);
+/// Timers stand still while a machine sleeps, so the clock is looked at this often.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// Why the agent ends by itself.
 #[derive(Debug, thiserror::Error)]
@@ -129,39 +131,51 @@ impl Lifecycle {
     }
 
     async fn live(&mut self) -> Result<(), Ended> {
-        let mut own = self.become_member().await?;
+        // Followed from before the first sync can bring anything.
         let mut refusals = self.server.refusals();
         let mut bundle = self.holdings.own_bundle();
+        let mut own = self.become_member().await?;
         let mut backoff = Backoff::new(RENEW_FIRST_WAIT, RENEW_MAX_WAIT, 1.5);
-        let mut renew = self.timer(own.renew_at);
+        let mut look = self.timer(own.renew_at);
         loop {
             tokio::select! {
                 _ = refusals.changed() => {
                     let refused = *refusals.borrow_and_update();
                     if let Some(next) = self.refused(refused, &own).await? {
                         own = next;
-                        renew = self.timer(own.renew_at);
+                        look = self.timer(own.renew_at);
                     }
                 }
                 _ = bundle.changed() => {
                     let latest = bundle.borrow_and_update().clone();
                     if let Some(latest) = latest && self.follow(&latest, &own)? {
                         tracing::info!("the authority of this agent's SVID is tainted or gone; renewing it");
-                        renew = Instant::now();
+                        own.renew_at = self.clock.now();
+                        look = Instant::now();
                     }
                 }
-                () = tokio::time::sleep_until(renew) => {
-                    match self.renew(&own).await? {
-                        Some(next) => {
-                            own = next;
-                            backoff.reset();
-                            renew = self.timer(own.renew_at);
-                        }
-                        None => renew = Instant::now() + backoff.next_delay(),
-                    }
+                () = tokio::time::sleep_until(look) => {
+                    look = self.renew_if_due(&mut own, &mut backoff).await?;
                 }
             }
         }
+    }
+
+    /// Renews the SVID when its time has come, and says when to look again.
+    async fn renew_if_due(
+        &mut self,
+        own: &mut OwnSvid,
+        backoff: &mut Backoff,
+    ) -> Result<Instant, Ended> {
+        if self.clock.now() < own.renew_at {
+            return Ok(self.timer(own.renew_at));
+        }
+        let Some(next) = self.renew(own).await? else {
+            return Ok(Instant::now() + backoff.next_delay());
+        };
+        *own = next;
+        backoff.reset();
+        Ok(self.timer(own.renew_at))
     }
 
     /// The stored SVID, or a new attestation for as long as it takes.
@@ -341,7 +355,7 @@ impl Lifecycle {
 
     fn timer(&self, at: SystemTime) -> Instant {
         let wait = at.duration_since(self.clock.now()).unwrap_or_default();
-        Instant::now() + wait
+        Instant::now() + wait.min(LONGEST_REST)
     }
 }
 
