@@ -5,7 +5,7 @@
 //! cache changed ─▶ Views::refresh ─▶ watch<Arc<View>> ─▶ every stream with these selectors
 //! ```
 //!
-//! A view never shows less than before only because something is under way: see [`next_x509`].
+//! A view never shows less than before only because something is under way: see `next_x509`.
 
 use crate::cache::{Cache, Changed, Held, HeldSvid};
 use crate::encoded::Encoded;

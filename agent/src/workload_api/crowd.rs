@@ -6,13 +6,20 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 /// Connections at once. With a stream each takes about 26 KiB, so all together about 100 MiB.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Connections of one user at once: one user cannot shut the others out.
 pub const MAX_CONNECTIONS_OF_USER: usize = 1024;
+
+/// Every HTTP/2 client begins with so many fixed bytes (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+/// A connection that has not sent them by then is closed: it would only hold a place.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Counts connections by user.
 #[derive(Debug, Clone, Default)]
@@ -76,11 +83,30 @@ impl Drop for Place {
     }
 }
 
-/// A connection that holds its place while it lives.
+/// A connection that holds its place while it lives, and must say that it speaks HTTP/2 before long.
 #[derive(Debug)]
 pub(super) struct Placed<C> {
-    pub(super) connection: C,
-    pub(super) _place: Place,
+    connection: C,
+    _place: Place,
+    /// What is left of the preface, and until when.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl<C> Placed<C> {
+    pub(super) fn new(connection: C, place: Place) -> Self {
+        Self {
+            connection,
+            _place: place,
+            preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(PREFACE_TIMEOUT)))),
+        }
+    }
+
+    /// Counts what was read towards the preface.
+    fn read(&mut self, bytes: usize) {
+        let missing = self.preface.take();
+        let missing = missing.map(|(left, until)| (left.saturating_sub(bytes), until));
+        self.preface = missing.filter(|(left, _)| *left > 0);
+    }
 }
 
 impl<C: Connected> Connected for Placed<C> {
@@ -97,7 +123,15 @@ impl<C: AsyncRead + Unpin> AsyncRead for Placed<C> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(cx, buffer)
+        if let Some((_, until)) = &mut self.preface
+            && until.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        self.read(buffer.filled().len() - before);
+        polled
     }
 }
 
@@ -134,6 +168,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Placed<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn one_user_cannot_shut_the_others_out_and_places_come_free_again() {
@@ -143,6 +178,20 @@ mod tests {
         assert!(crowd.enter(2).is_some());
         places.pop();
         assert!(crowd.enter(1).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_or_dribbles_is_closed_and_a_client_is_not() {
+        for (first, closes) in [(0, true), (PREFACE_BYTES - 1, true), (PREFACE_BYTES, false)] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let place = Crowd::default().enter(1).expect("room");
+            let mut placed = Placed::new(server, place);
+            client.write_all(&vec![0; first]).await.expect("written");
+            let mut read = vec![0; first + 1];
+            let reading = placed.read_exact(&mut read);
+            let outcome = tokio::time::timeout(2 * PREFACE_TIMEOUT, reading).await;
+            assert_eq!(matches!(outcome, Ok(Err(_))), closes, "{first} bytes");
+        }
     }
 
     #[test]

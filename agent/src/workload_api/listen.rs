@@ -76,10 +76,7 @@ where
     connections.filter_map(move |connection| {
         let placed = connection.map(|connection| {
             let place = crowd.enter(connection.connect_info().uid())?;
-            Some(Placed {
-                connection,
-                _place: place,
-            })
+            Some(Placed::new(connection, place))
         });
         std::future::ready(placed.transpose())
     })
