@@ -13,7 +13,7 @@ pub use svid::{Due, HeldSvid, Refusal};
 
 use selectors::SelectorIndex;
 use signet_model::{Entry, EntryId, SelectorSet};
-use signet_spiffe::{Bundle, TrustDomain, x509_svid};
+use signet_spiffe::{Bundle, TrustDomain, X509Authority, x509_svid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -116,6 +116,7 @@ impl Cache {
     /// Takes over what the server says and answers what that changed.
     pub fn apply(&mut self, update: Update, now: SystemTime) -> Changed {
         let mut changed = Changed::default();
+        let trusted = self.own_bundle().cloned();
         let (gone_entries, gone_bundles) = self.gone(&update);
         for entry in update.entries {
             self.put_entry(entry, &mut changed);
@@ -131,7 +132,7 @@ impl Cache {
                 changed.bundles.insert(name);
             }
         }
-        if changed.bundles.contains(&self.trust_domain) {
+        if self.lost_an_authority(trusted.as_deref()) {
             self.mark_tainted(now);
         }
         changed
@@ -304,6 +305,17 @@ impl Cache {
         let authorities = &mut bundle.x509_authorities;
         authorities.retain(|authority| authority.tainted == tainted);
         (!authorities.is_empty()).then_some(bundle)
+    }
+
+    /// Whether an authority that counted before does not any more; else no SVID can be worse off.
+    fn lost_an_authority(&self, before: Option<&Bundle>) -> bool {
+        let after = self.own_bundle().map(|bundle| &bundle.x509_authorities);
+        let counts = |one: &&X509Authority| !one.tainted;
+        let mut counted = before
+            .iter()
+            .flat_map(|bundle| &bundle.x509_authorities)
+            .filter(counts);
+        counted.any(|one| after.is_none_or(|after| !after.contains(one)))
     }
 
     fn mark_tainted(&mut self, now: SystemTime) {
