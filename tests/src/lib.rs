@@ -1,1 +1,40 @@
-//! Scenarios over server and agents, in process and as processes.
+//! Starts the real programs, ours and SPIRE's, and drives them as an operator would.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`programs`] | where the programs are; builds ours if need be |
+//! | [`process`] | one running program, its log and its end |
+//! | [`command`] | a program that is run to its end |
+//! | [`server`], [`agent`], [`scene`] | a configured server, an agent, both together |
+//! | [`openssl`] | certificates and judgements by OpenSSL |
+//! | [`wire`] | bare HTTP and gRPC |
+//! | [`wait`] | waiting for a state, with a deadline |
+//! | [`skip`] | what cannot run here is said by name |
+//!
+//! The same text configures both makers' programs: that is part of what is proved.
+
+pub mod agent;
+pub mod command;
+pub mod openssl;
+pub mod process;
+pub mod programs;
+pub mod scene;
+pub mod server;
+pub mod skip;
+pub mod wait;
+pub mod wire;
+
+pub use agent::{Agent, AgentSettings, Attestation};
+pub use command::Output;
+pub use process::Process;
+pub use programs::Maker;
+pub use scene::Scene;
+pub use server::{Server, ServerSettings};
+
+/// The trust domain of all scenarios.
+pub const TRUST_DOMAIN: &str = "example.org";
+
+/// `spiffe://example.org` and the path.
+pub fn id(path: &str) -> String {
+    format!("spiffe://{TRUST_DOMAIN}{path}")
+}

@@ -102,7 +102,7 @@ pub(crate) const ROWS: &[Row] = &[
     // A workload and an operator: it meets the programs as processes only.
     row("quickstart", Layer::Proofs, &[]),
     row("architecture", Layer::Proofs, &[]),
-    row("tests", Layer::Proofs, &["agent", "server"]),
+    row("tests", Layer::Proofs, &[]),
 ];
 
 /// Crates of others that the pure crates must do without: they take what they need as arguments.

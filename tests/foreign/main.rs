@@ -1,0 +1,11 @@
+//! Programs and clients that others made, unmodified, with ours.
+//!
+//! The Rust client is linked into this test. The others are started by it, and `tests/interop/run`
+//! prepares them. Without them, or without SPIRE's programs, their scenarios are skipped by name.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod clients;
+mod harness;
+mod mtls;
+mod rust_client;

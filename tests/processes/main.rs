@@ -1,0 +1,5 @@
+//! Our programs as processes: what an operator and a workload see of them.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod main_job;
