@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 /// By how much of the half life a renewal may come early, so that SVIDs issued together are not
 /// renewed together.
 const EARLY_AT_MOST: f64 = 0.1;
+/// By how much servers date an SVID back, so that clocks may differ a little.
+const BACKDATED: Duration = Duration::from_secs(10);
 /// The spread of renewals by availability target.
 const TARGET_SPREAD: Duration = Duration::from_secs(600);
 /// What must be left of a lifetime besides the target, or the target is ignored.
@@ -28,8 +30,9 @@ pub fn rotate_at(
     not_after: SystemTime,
     draw: f64,
 ) -> SystemTime {
-    // The server backdates a little; a clock that runs behind must not lengthen the half life.
-    let start = not_before.min(now);
+    // A life starts at the issue, or an SVID of a few seconds would be due at once; a clock that
+    // runs behind must not lengthen the half life.
+    let start = (not_before + BACKDATED).min(now);
     let life = not_after.duration_since(start).unwrap_or_default();
     let half = start + (life / 2).mul_f64(1.0 - EARLY_AT_MOST * draw.clamp(0.0, 1.0));
     match policy.availability_target {
@@ -89,6 +92,14 @@ mod tests {
     fn an_svid_is_due_at_half_life_or_up_to_a_tenth_before_and_never_after() {
         assert_eq!(at(SvidPolicy::default(), HOUR, 0.0), HOUR / 2);
         assert_eq!(at(SvidPolicy::default(), HOUR, 1.0), HOUR.mul_f64(0.45));
+    }
+
+    #[test]
+    fn the_half_life_counts_from_the_issue_not_from_the_date_put_back() {
+        let issued = UNIX_EPOCH + HOUR;
+        let (not_before, not_after) = (issued - BACKDATED, issued + BACKDATED);
+        let when = rotate_at(&SvidPolicy::default(), issued, not_before, not_after, 0.0);
+        assert_eq!(when, issued + BACKDATED / 2);
     }
 
     #[test]
