@@ -1,5 +1,6 @@
 //! Serves the workload socket.
 
+use super::authority::Lenient;
 use super::crowd::{Crowd, Placed};
 use super::{AgentHealth, Call, WorkloadApi};
 use futures::{Stream, StreamExt};
@@ -59,6 +60,7 @@ where
         .add_service(v1)
         .add_service(v1alpha);
     let stopped = async move { listening.stop.stopped().await };
+    let connections = connections.map(|connection| connection.map(Lenient::new));
     let served = router
         .serve_with_incoming_shutdown(placed(connections), stopped)
         .await;
