@@ -9,3 +9,7 @@ mod clients;
 mod harness;
 mod mtls;
 mod rust_client;
+mod spire_agent;
+mod spire_cli;
+mod spire_data;
+mod spire_entries;

@@ -47,7 +47,9 @@ struct ByPath(&'static str);
 impl SvidPicker for ByPath {
     fn pick_svid(&self, svids: &[Arc<X509Svid>]) -> Option<usize> {
         let wanted = id(self.0);
-        svids.iter().position(|svid| svid.spiffe_id().to_string() == wanted)
+        svids
+            .iter()
+            .position(|svid| svid.spiffe_id().to_string() == wanted)
     }
 }
 

@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 60
 
 def check_x509(endpoint, spiffe_id):
     with X509Source(socket_path=endpoint, timeout_in_seconds=PATIENCE_SECONDS) as source:
-        svid = source.svid
+        svid = source.get_x509_context().default_svid
         assert svid.spiffe_id == spiffe_id, svid.spiffe_id
         bundle = source.get_bundle_for_trust_domain(spiffe_id.trust_domain)
         (authority,) = bundle.x509_authorities
@@ -63,7 +63,7 @@ def rotate(endpoint, count):
         changed = threading.Event()
         source.subscribe_for_updates(changed.set)
         while len(serials) <= count:
-            leaf = source.svid.leaf
+            leaf = source.get_x509_context().default_svid.leaf
             now = datetime.now(timezone.utc)
             assert now <= leaf.not_valid_after_utc, (now, leaf.not_valid_after_utc)
             serials.add(leaf.serial_number)
