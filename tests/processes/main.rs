@@ -2,4 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod attestation;
+mod crash;
 mod main_job;
+mod operations;
+mod outage;
+mod revocation;
