@@ -4,7 +4,7 @@
 //! All facts come from the kernel. At accept, in this order:
 //!
 //! 1. `SO_PEERCRED`: process, user and group that called `connect`;
-//! 2. a pidfd of that process ([`pidfd`]), which can never come to mean another one;
+//! 2. a pidfd of that process, which can never come to mean another one;
 //! 3. its [`Facts`] under `/proc/<pid>`;
 //! 4. the pidfd again: if the process has not exited by now, the number could not be reused in
 //!    between, so the facts are its own;
