@@ -130,7 +130,10 @@ impl Process {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "the test runner shows it with the failure")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the test runner shows it with the failure"
+)]
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already.
