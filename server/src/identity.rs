@@ -6,6 +6,7 @@ use signet_crypto::{KeyError, KeyType, PrivateKey};
 use signet_model::Moment;
 use signet_model::approve::{self, Refusal};
 use signet_runtime::Stop;
+use signet_spiffe::Bundle;
 use signet_tls::{Identity, IdentityError};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -96,23 +97,39 @@ pub async fn keep_renewed(
     }
 }
 
-/// Verifies callers with the bundles that the state holds, from the instant they change.
+/// Verifies callers with the bundles that the state holds, from the instant they change. Streams
+/// are woken then, so that those whose authority was removed end at once.
 pub async fn follow_bundles(issuer: Arc<Issuer>, stop: Stop) -> Result<(), Infallible> {
     let mut revisions = issuer.state.revisions();
+    let mut trusted = Vec::new();
     loop {
+        let bundles = bundles(&issuer);
+        if !same(&trusted, &bundles) {
+            issuer.trust.replace(bundles.iter().map(AsRef::as_ref));
+            issuer.state.wake_all();
+            trusted = bundles;
+        }
         let changed = revisions.changed();
         tokio::select! {
             () = stop.stopped() => return Ok(()),
             changed = changed => if changed.is_err() { return Ok(()) },
         }
-        trust_bundles(&issuer);
     }
 }
 
 /// Verifies callers with the bundles that the state holds now.
 pub fn trust_bundles(issuer: &Issuer) {
-    let snapshot = issuer.state.read();
-    issuer
-        .trust
-        .replace(snapshot.index.bundles().map(AsRef::as_ref));
+    let bundles = bundles(issuer);
+    issuer.trust.replace(bundles.iter().map(AsRef::as_ref));
+}
+
+fn bundles(issuer: &Issuer) -> Vec<Arc<Bundle>> {
+    issuer.state.read().index.bundles().cloned().collect()
+}
+
+/// Whether these are the very same values: most revisions change no bundle, and each change makes
+/// every connection verify its chain anew.
+fn same(one: &[Arc<Bundle>], other: &[Arc<Bundle>]) -> bool {
+    let pairs = || one.iter().zip(other);
+    one.len() == other.len() && pairs().all(|(one, other)| Arc::ptr_eq(one, other))
 }

@@ -11,6 +11,7 @@
 //! spread over servers anew; the agent opens the next one first.
 
 use super::{authorize, authorized, types};
+use crate::agents::AgentFault;
 use crate::caller::{Authorized, Caller};
 use crate::issuer::Issuer;
 use crate::state::Listener;
@@ -168,11 +169,7 @@ impl Session {
             }
         }
         if !hello.agent_version.is_empty() {
-            let noted = self
-                .issuer
-                .note_version(&self.agent, &hello.agent_version)
-                .await;
-            noted.map_err(Status::from)?;
+            self.note_version(&hello.agent_version).await?;
         }
         let truth = self.truth();
         if hello.holdings_hash.as_ref() == truth.hash() {
@@ -182,6 +179,18 @@ impl Session {
             self.held = self.read_holdings().await?;
         }
         self.push().await
+    }
+
+    /// A store that takes no writes keeps no agent from its entries.
+    async fn note_version(&self, version: &str) -> Result<(), Status> {
+        match self.issuer.note_version(&self.agent, version).await {
+            Err(AgentFault::State(error)) => {
+                let error = types::chain(&error);
+                tracing::warn!(spiffe_id = %self.agent, error, "an agent's version was not noted");
+                Ok(())
+            }
+            noted => noted.map_err(Status::from),
+        }
     }
 
     async fn hear(&mut self) -> Result<Option<In>, Status> {
