@@ -6,9 +6,11 @@ use crate::caller::Authorized;
 use crate::entries::{EntryFault, EntryFilter, Match};
 use crate::issuer::Issuer;
 use futures::StreamExt;
+use signet_model::role::{self, RoleError};
 use signet_model::{Entry, EntryId};
 use signet_proto::spire::server::entry::v1::{self as api, entry_server};
 use signet_proto::spire::types as wire;
+use signet_spiffe::{SpiffeId, TrustDomain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +45,10 @@ impl entry_server::Entry for EntryService {
                 by_hint: filter.by_hint,
                 by_downstream: filter.by_downstream,
             });
-        let count = self.0.find_entries(&read_filter(filter)?).len();
+        let count = self
+            .0
+            .find_entries(&read_filter(filter, &self.0.trust_domain)?)
+            .len();
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         Ok(Response::new(api::CountEntriesResponse { count }))
     }
@@ -53,7 +58,9 @@ impl entry_server::Entry for EntryService {
         request: Request<api::ListEntriesRequest>,
     ) -> Result<Response<api::ListEntriesResponse>, Status> {
         let request = request.into_inner();
-        let found = self.0.find_entries(&read_filter(request.filter)?);
+        let found = self
+            .0
+            .find_entries(&read_filter(request.filter, &self.0.trust_domain)?);
         let (found, next_page_token) =
             page(found, request.page_size, &request.page_token, |entry| {
                 order(entry)
@@ -369,17 +376,30 @@ pub(super) fn masked(entry: &Entry, mask: Option<&wire::EntryMask>) -> wire::Ent
     entry
 }
 
-fn read_filter(filter: Option<api::list_entries_request::Filter>) -> Result<EntryFilter, Status> {
+/// What a role says to an ID in a trust domain.
+type Role = fn(&SpiffeId, &TrustDomain) -> Result<(), RoleError>;
+
+fn read_filter(
+    filter: Option<api::list_entries_request::Filter>,
+    trust_domain: &TrustDomain,
+) -> Result<EntryFilter, Status> {
     let Some(filter) = filter else {
         return Ok(EntryFilter::default());
     };
-    let id = |what: &str, id: Option<wire::Spiffeid>| {
-        id.map(|id| types::read_spiffe_id(what, Some(&id)))
-            .transpose()
+    let id = |what: &str, id: Option<wire::Spiffeid>, role: Role| {
+        let Some(id) = id else { return Ok(None) };
+        let id = types::read_spiffe_id(what, Some(&id))?;
+        role(&id, trust_domain).map_err(|error| types::Malformed::new(what, error))?;
+        Ok::<_, Status>(Some(id))
     };
+    let parent = filter.by_parent_id;
     Ok(EntryFilter {
-        spiffe_id: id("malformed SPIFFE ID filter", filter.by_spiffe_id)?,
-        parent_id: id("malformed parent ID filter", filter.by_parent_id)?,
+        spiffe_id: id(
+            "malformed SPIFFE ID filter",
+            filter.by_spiffe_id,
+            role::workload,
+        )?,
+        parent_id: id("malformed parent ID filter", parent, role::member)?,
         selectors: filter
             .by_selectors
             .map(super::read_selector_match)
@@ -396,7 +416,7 @@ fn read_filter(filter: Option<api::list_entries_request::Filter>) -> Result<Entr
 
 fn read_federates_with(
     given: wire::FederatesWithMatch,
-) -> Result<(Match, BTreeSet<signet_spiffe::TrustDomain>), Status> {
+) -> Result<(Match, BTreeSet<TrustDomain>), Status> {
     use wire::federates_with_match::MatchBehavior as B;
     let how = match B::try_from(given.r#match) {
         Ok(B::MatchExact) => Match::Exact,

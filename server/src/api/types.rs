@@ -314,6 +314,10 @@ pub fn read_x509_authorities(
         // One field may hold several certificates, one after the other.
         let certificates = split_concatenated(&authority.asn1, MAX_AUTHORITIES)
             .map_err(|error| unreadable(&error))?;
+        if certificates.is_empty() {
+            let what = "unable to parse X.509 authority";
+            return Err(Malformed::new(what, "no certificate"));
+        }
         let parse = |der: &&[u8]| X509Authority::from_der(der).map_err(|error| unreadable(&error));
         certificates
             .iter()
