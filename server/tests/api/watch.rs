@@ -1,0 +1,566 @@
+//! The stream by which agents hear of changes: greeting, difference, push, and how it ends.
+
+use crate::callers::ForeignCa;
+use crate::harness::{Node, World, create, entry, id, operator, reason, refusal};
+use signet_crypto::sha256;
+use signet_model::{Change, EntryId, holdings_lines};
+use signet_proto::signet::sync::v1 as api;
+use signet_proto::signet::sync::v1::sync_client::SyncClient;
+use signet_proto::signet::sync::v1::watch_request::Message as Out;
+use signet_proto::signet::sync::v1::watch_response::Message as In;
+use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
+use signet_proto::spire::server::agent::v1::{BanAgentRequest, DeleteAgentRequest};
+use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
+use signet_proto::spire::server::entry::v1::{BatchDeleteEntryRequest, BatchUpdateEntryRequest};
+use signet_proto::spire::types::permission_denied_details::Reason;
+use signet_proto::spire::types::{Bundle, Entry};
+use signet_server::state::{Plan, StateError};
+use signet_spiffe::{TrustDomain, X509Authority};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The agent's end of a stream.
+struct Stream {
+    requests: mpsc::Sender<api::WatchRequest>,
+    answers: Streaming<api::WatchResponse>,
+}
+
+/// What one update brought.
+#[derive(Debug, Default)]
+struct Update {
+    epoch: Vec<u8>,
+    revision: u64,
+    upserts: Vec<Entry>,
+    deletes: Vec<String>,
+    bundles: Vec<Bundle>,
+    removed: Vec<String>,
+}
+
+impl Update {
+    fn is_empty(&self) -> bool {
+        self.upserts.is_empty()
+            && self.deletes.is_empty()
+            && self.bundles.is_empty()
+            && self.removed.is_empty()
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        self.upserts.iter().map(|entry| entry.id.as_str()).collect()
+    }
+}
+
+impl Stream {
+    async fn open(node: &Node) -> Self {
+        let (requests, sent) = mpsc::channel(16);
+        let mut client = SyncClient::new(node.channel.clone());
+        let answers = client.watch(ReceiverStream::new(sent)).await.unwrap();
+        Self {
+            requests,
+            answers: answers.into_inner(),
+        }
+    }
+
+    async fn say(&self, message: Out) {
+        let message = Some(message);
+        self.requests
+            .send(api::WatchRequest { message })
+            .await
+            .unwrap();
+    }
+
+    async fn hear(&mut self) -> Result<In, Status> {
+        let message = self.answers.message().await?;
+        Ok(message.unwrap().message.unwrap())
+    }
+
+    /// The next update, heartbeats left aside.
+    async fn update(&mut self) -> Result<Update, Status> {
+        let mut update = Update::default();
+        loop {
+            match self.hear().await? {
+                In::Heartbeat(_) => {}
+                In::Begin(begin) => {
+                    update.epoch = begin.store_epoch.to_vec();
+                    update.revision = begin.revision;
+                }
+                In::Page(page) => {
+                    update.upserts.extend(page.upserts);
+                    update.deletes.extend(page.deletes);
+                    update.bundles.extend(page.bundles);
+                    update.removed.extend(page.removed_bundles);
+                }
+                In::End(end) => {
+                    assert_eq!(end.revision, update.revision);
+                    return Ok(update);
+                }
+                In::NeedHoldings(_) => panic!("nothing was said of holdings"),
+            }
+        }
+    }
+
+    /// The next update that changes anything, and how long it took to come.
+    async fn pushed(&mut self) -> (Update, Duration) {
+        let begun = Instant::now();
+        loop {
+            let update = self.update().await.unwrap();
+            if !update.is_empty() {
+                return (update, begun.elapsed());
+            }
+        }
+    }
+
+    /// How the stream ends.
+    async fn ended(&mut self) -> (Status, Duration) {
+        let begun = Instant::now();
+        loop {
+            if let Err(status) = self.hear().await {
+                return (status, begun.elapsed());
+            }
+        }
+    }
+}
+
+/// A stream greeted by an agent that has nothing.
+async fn greeted(node: &Node) -> (Stream, Update) {
+    let mut stream = Stream::open(node).await;
+    stream.say(Out::Hello(api::Hello::default())).await;
+    let first = stream.update().await.unwrap();
+    (stream, first)
+}
+
+/// The hello of an agent that holds what this update brought.
+fn holding(update: &Update) -> api::Hello {
+    let ids: Vec<_> = update
+        .upserts
+        .iter()
+        .map(|entry| EntryId::parse(&entry.id).unwrap())
+        .collect();
+    let created =
+        |entry: &Entry| UNIX_EPOCH + Duration::from_secs(u64::try_from(entry.created_at).unwrap());
+    let entries = update.upserts.iter().zip(&ids);
+    let entries = entries.map(|(entry, id)| (id, entry.revision_number, created(entry)));
+    let names: Vec<_> = update
+        .bundles
+        .iter()
+        .map(|bundle| TrustDomain::parse(&bundle.trust_domain).unwrap())
+        .collect();
+    let bundles = names.iter().zip(&update.bundles);
+    let bundles = bundles.map(|(name, bundle)| (name, bundle.sequence_number));
+    api::Hello {
+        store_epoch: update.epoch.clone().into(),
+        revision: update.revision,
+        holdings_hash: sha256(&holdings_lines(entries, bundles)).to_vec().into(),
+        ..api::Hello::default()
+    }
+}
+
+/// A world with an operator, an agent and an entry of it.
+async fn served() -> (World, Channel, Node, Entry) {
+    let world = World::paused().await;
+    let channel = world.operator().await;
+    let node = world.agent().await;
+    let made = create(&channel, vec![entry("/web", &node.id)])
+        .await
+        .remove(0);
+    (world, channel, node, made)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_has_nothing_gets_all_that_is_its_and_our_bundle() {
+    let (_world, channel, node, made) = served().await;
+    let other = entry("/other", &id("/spire/agent/x/y"));
+    create(&channel, vec![other]).await;
+    let (_stream, first) = greeted(&node).await;
+    assert_eq!(first.upserts, [made]);
+    assert_eq!(first.bundles.len(), 1);
+    assert_eq!(first.bundles[0].trust_domain, "example.org");
+    assert!(first.deletes.is_empty() && first.removed.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_holds_the_truth_is_confirmed_with_an_empty_update() {
+    let (_world, _channel, node, _) = served().await;
+    let (_stream, first) = greeted(&node).await;
+    let mut stream = Stream::open(&node).await;
+    stream.say(Out::Hello(holding(&first))).await;
+    let again = stream.update().await.unwrap();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!((again.revision, again.epoch), (first.revision, first.epoch));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_holds_something_else_says_what_and_gets_the_difference() {
+    let (_world, channel, node, kept) = served().await;
+    let more = vec![
+        Entry {
+            id: "stale".to_owned(),
+            ..entry("/stale", &node.id)
+        },
+        Entry {
+            id: "missing".to_owned(),
+            ..entry("/missing", &node.id)
+        },
+    ];
+    create(&channel, more).await;
+    let (_stream, first) = greeted(&node).await;
+    let mut stream = Stream::open(&node).await;
+    let hello = api::Hello {
+        holdings_hash: vec![7; 32].into(),
+        ..holding(&first)
+    };
+    stream.say(Out::Hello(hello)).await;
+    assert!(matches!(stream.hear().await.unwrap(), In::NeedHoldings(_)));
+    let holding = |id: &str, revision| api::Holding {
+        entry_id: id.to_owned(),
+        entry_revision: revision,
+        created_at: kept.created_at,
+    };
+    let one = api::Holdings {
+        holdings: vec![holding(&kept.id, 0), holding("stale", 9)],
+        more: true,
+        ..api::Holdings::default()
+    };
+    let two = api::Holdings {
+        holdings: vec![holding("gone", 0)],
+        bundles: vec![api::BundleHolding {
+            trust_domain: "gone.org".to_owned(),
+            sequence_number: 1,
+        }],
+        more: false,
+    };
+    stream.say(Out::Holdings(one)).await;
+    stream.say(Out::Holdings(two)).await;
+    let update = stream.update().await.unwrap();
+    assert_eq!(update.ids(), ["missing", "stale"]);
+    assert_eq!(update.deletes, ["gone"]);
+    assert_eq!(update.removed, ["gone.org"]);
+    assert_eq!(update.bundles.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_changed_and_deleted_entry_is_pushed_at_once() {
+    let (_world, channel, node, made) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let new = create(&channel, vec![entry("/new", &node.id)])
+        .await
+        .remove(0);
+    let (update, took) = stream.pushed().await;
+    assert_eq!(update.upserts, [new]);
+    assert!(took < SECOND, "{took:?}");
+
+    let mut client = EntryClient::new(channel.clone());
+    let request = BatchUpdateEntryRequest {
+        entries: vec![Entry {
+            hint: "changed".to_owned(),
+            ..made.clone()
+        }],
+        ..BatchUpdateEntryRequest::default()
+    };
+    client.batch_update_entry(request).await.unwrap();
+    let (update, took) = stream.pushed().await;
+    assert_eq!(
+        (
+            update.upserts[0].hint.as_str(),
+            update.upserts[0].revision_number
+        ),
+        ("changed", 1)
+    );
+    assert!(took < SECOND, "{took:?}");
+
+    let ids = vec![made.id.clone()];
+    client
+        .batch_delete_entry(BatchDeleteEntryRequest { ids })
+        .await
+        .unwrap();
+    let (update, took) = stream.pushed().await;
+    assert_eq!(update.deletes, [made.id]);
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_entry_is_taken_away_at_once_and_given_back() {
+    let (world, _channel, node, made) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let entry_id = EntryId::parse(&made.id).unwrap();
+    let set = |disabled: bool| {
+        let (issuer, entry_id) = (world.server.issuer(), &entry_id);
+        async move {
+            let edit = |old: &signet_model::Entry| {
+                Ok(signet_model::Entry {
+                    disabled,
+                    ..old.clone()
+                })
+            };
+            issuer
+                .update_entry(&operator(), entry_id, edit)
+                .await
+                .unwrap();
+        }
+    };
+    set(true).await;
+    let (update, took) = stream.pushed().await;
+    assert_eq!(update.deletes, [made.id.as_str()]);
+    assert!(took < SECOND, "{took:?}");
+    set(false).await;
+    let (update, _) = stream.pushed().await;
+    assert_eq!(update.ids(), [made.id.as_str()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_taken_away_at_the_instant_of_its_end() {
+    let (world, channel, node, _) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let lapsing = Entry {
+        expires_at: world.now() + 30,
+        ..entry("/lapsing", &node.id)
+    };
+    let made = create(&channel, vec![lapsing]).await.remove(0);
+    stream.pushed().await;
+    let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(made.expires_at).unwrap());
+    let (update, _) = stream.pushed().await;
+    assert_eq!(update.deletes, [made.id]);
+    let late = world
+        .server
+        .issuer()
+        .clock
+        .now()
+        .duration_since(end)
+        .unwrap();
+    assert!(late < SECOND, "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_leaves_another_agent_alone_wakes_nobody_else() {
+    let (world, channel, node, _) = served().await;
+    let other = world.agent().await;
+    let (mut stream, _) = greeted(&node).await;
+    let (mut others, _) = greeted(&other).await;
+    create(&channel, vec![entry("/theirs", &other.id)]).await;
+    let (update, _) = others.pushed().await;
+    assert_eq!(update.upserts.len(), 1);
+    let next = tokio::time::timeout(SECOND, stream.hear()).await;
+    assert!(next.is_err(), "{next:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_federated_bundle_comes_with_its_entry_and_again_when_it_changes() {
+    let (_world, channel, node, _) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let set = || crate::bundles::set(&channel, crate::bundles::foreign_bundle());
+    set().await;
+    let federated = Entry {
+        federates_with: vec!["other.org".to_owned()],
+        ..entry("/federated", &node.id)
+    };
+    create(&channel, vec![federated]).await;
+    let (update, _) = stream.pushed().await;
+    assert_eq!(update.bundles[0].trust_domain, "other.org");
+    set().await;
+    let (update, took) = stream.pushed().await;
+    assert_eq!(
+        update.bundles.len(),
+        1,
+        "same sequence number, other content"
+    );
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_and_an_eviction_end_the_open_stream_at_once_with_the_reason() {
+    let (world, channel, banned, _) = served().await;
+    let evicted = world.agent().await;
+    let mut client = AgentClient::new(channel);
+    let (mut stream, _) = greeted(&banned).await;
+    let id = Some(banned.id.clone());
+    client.ban_agent(BanAgentRequest { id }).await.unwrap();
+    let (status, took) = stream.ended().await;
+    assert_eq!(reason(&status), Some(Reason::AgentBanned));
+    assert!(took < SECOND, "{took:?}");
+
+    let (mut stream, _) = greeted(&evicted).await;
+    let id = Some(evicted.id.clone());
+    client
+        .delete_agent(DeleteAgentRequest { id })
+        .await
+        .unwrap();
+    let (status, took) = stream.ended().await;
+    assert_eq!(reason(&status), Some(Reason::AgentNotAttested));
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_authority_ends_the_streams_of_its_svids_at_once() {
+    let (world, _channel, node, _) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let issuer = world.server.issuer();
+    let other = X509Authority::from_der(&ForeignCa::new().der).unwrap();
+    let replace = |_: &signet_server::state::Snapshot| {
+        let mut own = signet_spiffe::Bundle::clone(&issuer.own_bundle().unwrap());
+        own.x509_authorities = vec![other.clone()];
+        own.sequence += 1;
+        let put = Change::PutBundle(Arc::new(own));
+        Ok::<_, StateError>((Plan::default().change(put), ()))
+    };
+    issuer.state.change(replace).await.unwrap();
+    let (status, took) = stream.ended().await;
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_begin_with_a_hello_is_refused() {
+    let (_world, _channel, node, _) = served().await;
+    let odd = [
+        Out::Heartbeat(api::Heartbeat::default()),
+        Out::Ack(api::Ack::default()),
+        Out::Holdings(api::Holdings::default()),
+    ];
+    for message in odd {
+        let mut stream = Stream::open(&node).await;
+        stream.say(message).await;
+        assert_eq!(refusal(stream.hear().await).0, Code::InvalidArgument);
+    }
+    let (mut stream, _) = greeted(&node).await;
+    stream.say(Out::Hello(api::Hello::default())).await;
+    let (status, _) = stream.ended().await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_holdings_are_refused() {
+    let (_world, _channel, node, _) = served().await;
+    let (_stream, first) = greeted(&node).await;
+    let odd = [
+        api::Holding {
+            entry_id: "a b".to_owned(),
+            ..api::Holding::default()
+        },
+        api::Holding {
+            entry_id: "a".to_owned(),
+            created_at: -1,
+            ..api::Holding::default()
+        },
+    ];
+    for one in odd {
+        let mut stream = Stream::open(&node).await;
+        let hello = api::Hello {
+            holdings_hash: vec![7; 32].into(),
+            ..holding(&first)
+        };
+        stream.say(Out::Hello(hello)).await;
+        stream.hear().await.unwrap();
+        let holdings = vec![one];
+        stream
+            .say(Out::Holdings(api::Holdings {
+                holdings,
+                ..api::Holdings::default()
+            }))
+            .await;
+        assert_eq!(refusal(stream.hear().await).0, Code::InvalidArgument);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_says_that_it_is_there_every_15_seconds() {
+    let (_world, _channel, node, _) = served().await;
+    let (mut stream, first) = greeted(&node).await;
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let In::Heartbeat(beat) = stream.hear().await.unwrap() else {
+            panic!("nothing has changed");
+        };
+        assert_eq!(beat.revision, first.revision);
+        let took = begun.elapsed();
+        assert!(took <= 15 * SECOND && took > 13 * SECOND, "{took:?}");
+        stream.say(Out::Heartbeat(beat)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_silent_for_45_seconds_is_taken_for_gone() {
+    let (_world, _channel, node, _) = served().await;
+    let (mut stream, _) = greeted(&node).await;
+    let (status, took) = stream.ended().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(took >= 44 * SECOND && took < 47 * SECOND, "{took:?}");
+    let mut silent = Stream::open(&node).await;
+    let (status, took) = silent.ended().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(took >= 44 * SECOND && took < 47 * SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_has_seen_more_than_this_server_is_sent_elsewhere() {
+    let (_world, _channel, node, _) = served().await;
+    let (_stream, first) = greeted(&node).await;
+    let ahead = api::Hello {
+        revision: first.revision + 1000,
+        ..holding(&first)
+    };
+    let mut stream = Stream::open(&node).await;
+    stream.say(Out::Hello(ahead.clone())).await;
+    assert_eq!(refusal(stream.hear().await).0, Code::Unavailable);
+    // In another life of the store the number means nothing.
+    let restored = api::Hello {
+        store_epoch: vec![0; 16].into(),
+        ..ahead
+    };
+    let mut stream = Stream::open(&node).await;
+    stream.say(Out::Hello(restored)).await;
+    assert!(stream.update().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_tells_the_agents_version() {
+    let (world, _channel, node, _) = served().await;
+    let mut stream = Stream::open(&node).await;
+    let hello = api::Hello {
+        agent_version: "9.9".to_owned(),
+        ..api::Hello::default()
+    };
+    stream.say(Out::Hello(hello)).await;
+    stream.update().await.unwrap();
+    let agents = world.server.issuer().find_agents(&Default::default());
+    assert_eq!(agents[0].agent_version, "9.9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_thousand_entries_come_in_pages_under_a_mebibyte() {
+    let (_world, channel, node, _) = served().await;
+    let hint = "h".repeat(1000);
+    let many = |from: usize| -> Vec<_> {
+        let one = |n: usize| Entry {
+            hint: hint.clone(),
+            ..entry(&format!("/w{n}"), &node.id)
+        };
+        (from..from + 500).map(one).collect()
+    };
+    for from in [0, 500, 1000, 1500] {
+        create(&channel, many(from)).await;
+    }
+    let mut stream = Stream::open(&node).await;
+    stream.say(Out::Hello(api::Hello::default())).await;
+    let mut seen = BTreeSet::new();
+    let mut pages = 0;
+    loop {
+        match stream.hear().await.unwrap() {
+            In::Page(page) => {
+                pages += 1;
+                assert!(prost::Message::encoded_len(&page) < 1 << 20);
+                seen.extend(page.upserts.into_iter().map(|entry| entry.id));
+            }
+            In::End(_) => break,
+            _ => {}
+        }
+    }
+    assert!(pages > 1);
+    assert_eq!(seen.len(), 2001);
+}
