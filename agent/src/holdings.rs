@@ -15,7 +15,7 @@ use signet_runtime::Clock;
 use signet_spiffe::{Bundle, TrustDomain};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Everything the agent holds for its workloads.
 pub struct Holdings {
@@ -23,6 +23,7 @@ pub struct Holdings {
     inner: Mutex<Inner>,
     work: watch::Sender<u64>,
     settled: watch::Sender<u64>,
+    ends: Notify,
     bundle: watch::Sender<Option<Arc<Bundle>>>,
 }
 
@@ -48,6 +49,7 @@ impl Holdings {
             }),
             work: watch::Sender::new(0),
             settled: watch::Sender::new(0),
+            ends: Notify::new(),
             bundle: watch::Sender::new(None),
         }
     }
@@ -64,6 +66,7 @@ impl Holdings {
             differs
         });
         drop(inner);
+        self.ends.notify_one();
         self.stir(!changed.is_empty());
         !changed.is_empty()
     }
@@ -84,6 +87,7 @@ impl Holdings {
             changed.entries.extend(one.entries);
         }
         inner.refresh(&changed, now);
+        self.ends.notify_one();
     }
 
     /// Lets what has expired go out of the views.
@@ -147,6 +151,11 @@ impl Holdings {
         let expiry = inner.cache.next_expiry(now);
         let all = rotations.chain(retries).chain(expiry);
         all.filter(|at| *at > now).min()
+    }
+
+    /// Waits until something came that may end before everything that was held.
+    pub async fn new_ends(&self) {
+        self.ends.notified().await;
     }
 
     /// Drops SVIDs beyond the limit that nobody subscribes to.

@@ -219,7 +219,7 @@ impl Lifecycle {
                 Err(Failure::Attest(failed)) if failed.is_refusal() => {
                     let since = *refused_since.get_or_insert_with(Instant::now);
                     if failed.is_final() || since.elapsed() >= REFUSED_FOR {
-                        self.own.forget()?;
+                        self.own.forget().await?;
                         return Err(Ended::Refused(failed));
                     }
                     tracing::error!(error = %explained(&failed), "the server did not attest this agent; trying again");
@@ -283,7 +283,7 @@ impl Lifecycle {
             // It also comes as a refusal, which is where it is dealt with.
             Err(Failure::Call(CallError::Agent(_))) => Ok(None),
             Err(Failure::Attest(failed)) if failed.is_final() => {
-                self.own.forget()?;
+                self.own.forget().await?;
                 Err(Ended::Refused(failed))
             }
             Err(error) if own.reattestable || self.clock.now() < own.not_after => {
@@ -294,7 +294,7 @@ impl Lifecycle {
             Err(error) => {
                 let error = explained(&error);
                 tracing::error!(%error, "could not renew this agent's SVID in time");
-                self.own.forget()?;
+                self.own.forget().await?;
                 Err(Ended::Expired)
             }
         }
@@ -325,11 +325,11 @@ impl Lifecycle {
         }
         tracing::warn!(reason = %refused.reason, "the server refuses this agent");
         if refused.reason == AgentReason::Banned {
-            self.own.forget()?;
+            self.own.forget().await?;
             return Err(Ended::Banned);
         }
         if !own.reattestable && refused.reason != AgentReason::MustReattest {
-            self.own.forget()?;
+            self.own.forget().await?;
             return Err(Ended::CannotReattest(refused.reason));
         }
         Ok(Some(self.attest(Some(own)).await?))

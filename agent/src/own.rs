@@ -129,8 +129,13 @@ impl OwnStore {
         &self,
         current: Option<&OwnSvid>,
     ) -> Result<(Arc<dyn Signer>, Vec<u8>), OwnError> {
-        let key_id = self.free_key_id(current).await?;
-        let key = self.keys.generate(key_id, KeyType::EcP256).await?;
+        let key = match current {
+            Some(current) => {
+                let key_id = self.free_key_id(current).await?;
+                self.keys.generate(key_id, KeyType::EcP256).await?
+            }
+            None => self.first_key().await?,
+        };
         let csr = request_for(key.local().ok_or(OwnError::NotLocal)?, None)?;
         Ok((key, csr))
     }
@@ -165,12 +170,14 @@ impl OwnStore {
         self.change(|stored| stored.bundle = ders)
     }
 
-    /// Forgets the SVID: the server refuses it for good.
-    pub fn forget(&self) -> Result<(), OwnError> {
+    /// Forgets the SVID: the server refuses it for good. Nor will its key be asked with again.
+    pub async fn forget(&self) -> Result<(), OwnError> {
         self.change(|stored| {
             stored.svid.clear();
             stored.reattestable = false;
-        })
+        })?;
+        self.keys.generate(KEY_IDS[0], KeyType::EcP256).await?;
+        Ok(())
     }
 
     fn own(
@@ -200,10 +207,18 @@ impl OwnStore {
         Ok(None)
     }
 
-    async fn free_key_id(&self, current: Option<&OwnSvid>) -> Result<&'static str, OwnError> {
-        let Some(current) = current else {
-            return Ok(KEY_IDS[0]);
-        };
+    /// The key of an agent without SVID: the one it asked with last, if the answer never came. The
+    /// server may have taken the join token all the same, and takes it again from that key only.
+    async fn first_key(&self) -> Result<Arc<dyn Signer>, OwnError> {
+        let svid = x509_svid::parse(&self.stored().svid).ok();
+        let spent = svid.map(|svid| svid.public_key);
+        match self.keys.get(KEY_IDS[0]).await? {
+            Some(key) if spent.as_ref() != Some(key.public_key()) => Ok(key),
+            _ => Ok(self.keys.generate(KEY_IDS[0], KeyType::EcP256).await?),
+        }
+    }
+
+    async fn free_key_id(&self, current: &OwnSvid) -> Result<&'static str, OwnError> {
         let first = self.keys.get(KEY_IDS[0]).await?;
         let first_in_use = first.is_some_and(|key| key.public_key() == current.key.public_key());
         Ok(KEY_IDS[usize::from(first_in_use)])

@@ -114,8 +114,18 @@ impl Rotator {
         }
     }
 
-    /// Works until stopped: at once when the holdings change, at least every few seconds.
-    pub async fn run(mut self, stop: Stop) {
+    /// Works until stopped.
+    pub async fn run(self, stop: Stop) {
+        let (holdings, clock) = (self.holdings.clone(), self.clock.clone());
+        tokio::select! {
+            () = stop.stopped() => {}
+            () = keep_expired_out(&holdings, &*clock) => {}
+            () = self.keep_renewed() => {}
+        }
+    }
+
+    /// Renews at once when the holdings change, at least every few seconds.
+    async fn keep_renewed(mut self) {
         let mut size = BatchSize::default();
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 1.5);
         let mut work = self.holdings.work();
@@ -133,7 +143,6 @@ impl Rotator {
             };
             let failed = rest != self.rest();
             tokio::select! {
-                () = stop.stopped() => return,
                 _ = work.changed(), if !failed => {}
                 () = tokio::time::sleep(rest) => {}
             }
@@ -142,7 +151,6 @@ impl Rotator {
 
     /// Renews everything that is due now, batch after batch.
     async fn pass(&mut self, size: &mut BatchSize) -> Result<(), CallError> {
-        self.holdings.expire();
         let due = self.holdings.plan(self.config.cache_max);
         let due = due.into_iter().filter(|planned| !planned.waits);
         let due: Vec<_> = due.map(|planned| planned.entry).collect();
@@ -251,6 +259,20 @@ impl Rotator {
         let next = self.holdings.next_due(now);
         let until = next.and_then(|at| at.duration_since(now).ok());
         until.unwrap_or(LONGEST_REST).min(LONGEST_REST)
+    }
+}
+
+/// Whatever becomes of the renewals, an SVID goes out of the views when it expires.
+async fn keep_expired_out(holdings: &Holdings, clock: &dyn Clock) {
+    loop {
+        holdings.expire();
+        let now = clock.now();
+        let next = holdings.read(|cache| cache.next_expiry(now));
+        let until = next.and_then(|at| at.duration_since(now).ok());
+        tokio::select! {
+            () = holdings.new_ends() => {}
+            () = tokio::time::sleep(until.unwrap_or(LONGEST_REST).min(LONGEST_REST)) => {}
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub enum TaskFailed {
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    abandoned: CancellationToken,
     failed: Arc<watch::Sender<Option<TaskFailed>>>,
     first: Arc<Mutex<()>>,
 }
@@ -48,6 +49,7 @@ impl Tasks {
         Self {
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
             failed: Arc::new(watch::Sender::new(None)),
             first: Arc::new(Mutex::new(())),
         }
@@ -128,11 +130,26 @@ impl Tasks {
             .is_ok()
     }
 
+    /// Drops every task where it stands, unasked, and waits until they are gone: what the end of the
+    /// process does to them. A simulation crashes a program so.
+    pub async fn abandon(&self) {
+        self.abandoned.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     fn run<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tracker.spawn(task);
+        let abandoned = self.abandoned.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = abandoned.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     fn fail(&self, failure: TaskFailed) {
@@ -205,6 +222,20 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("deaf", std::future::pending());
         assert!(!tasks.shutdown(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn abandoned_tasks_are_dropped_where_they_stand() {
+        let tasks = Tasks::new();
+        let held = Arc::new(());
+        let holder = held.clone();
+        tasks.spawn("deaf", async move {
+            std::future::pending::<()>().await;
+            drop(holder);
+        });
+        tasks.abandon().await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(!tasks.stop().is_stopped());
     }
 
     #[tokio::test]

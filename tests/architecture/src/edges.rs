@@ -102,6 +102,7 @@ pub(crate) const ROWS: &[Row] = &[
     // A workload and an operator: it meets the programs as processes only.
     row("quickstart", Layer::Proofs, &[]),
     row("architecture", Layer::Proofs, &[]),
+    row("simulation", Layer::Proofs, &[]),
     row("tests", Layer::Proofs, &[]),
 ];
 
