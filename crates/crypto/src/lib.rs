@@ -19,6 +19,10 @@ mod random;
 mod rsa_pss;
 mod secret;
 
+/// Whether this build can do what ring lacks: make RSA keys, sign with P-384 over SHA-256, verify
+/// with P-521. Asked at run time, since one crate of a build switches the feature on for all.
+pub const HAS_AWS_LC: bool = cfg!(feature = "aws-lc");
+
 pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
 pub use curve::Curve;
 pub use hash::{Sha256, hex, sha1, sha256};

@@ -58,19 +58,19 @@ mod tests {
     use signet_crypto::KeyType;
 
     use super::MemoryKeys;
-    #[cfg(not(feature = "aws-lc"))]
-    use crate::KeyError;
-    use crate::KeyManager;
     use crate::testing::contract;
+    use crate::{KeyError, KeyManager};
 
     #[tokio::test]
     async fn memory_keys_keep_the_contract() {
         contract::check(async || MemoryKeys::new()).await;
     }
 
-    #[cfg(feature = "aws-lc")]
     #[tokio::test]
     async fn an_rsa_4096_key_is_made_and_signs() {
+        if !signet_crypto::HAS_AWS_LC {
+            return; // refused by name: the test below
+        }
         let signer = MemoryKeys::new()
             .generate("id", KeyType::Rsa4096)
             .await
@@ -84,9 +84,11 @@ mod tests {
             .unwrap();
     }
 
-    #[cfg(not(feature = "aws-lc"))]
     #[tokio::test]
     async fn an_rsa_key_is_refused_by_the_build_that_cannot_make_one() {
+        if signet_crypto::HAS_AWS_LC {
+            return; // made and used: the test above
+        }
         let refused = MemoryKeys::new()
             .generate("id", KeyType::Rsa2048)
             .await

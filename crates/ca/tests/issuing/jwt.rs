@@ -53,9 +53,11 @@ async fn a_foreign_library_accepts_tokens_of_ec_keys() {
     is_judged_good(KeyType::EcP384, Algorithm::ES384, "ES384").await;
 }
 
-#[cfg(feature = "aws-lc")]
 #[tokio::test]
 async fn a_foreign_library_accepts_tokens_of_rsa_keys() {
+    if !signet_crypto::HAS_AWS_LC {
+        return; // such a build makes no RSA key
+    }
     is_judged_good(KeyType::Rsa2048, Algorithm::RS256, "RS256").await;
 }
 

@@ -88,7 +88,7 @@ async fn authorities_of_every_key_type_sign_keys_of_every_type() {
 
 fn key_types() -> Vec<KeyType> {
     let mut types = vec![KeyType::EcP256, KeyType::EcP384];
-    if cfg!(feature = "aws-lc") {
+    if signet_crypto::HAS_AWS_LC {
         types.push(KeyType::Rsa2048);
     }
     types
