@@ -351,6 +351,7 @@ fn settings(config: &ServerConfig) -> Settings {
             default_jwt_svid_ttl: config.svids.jwt_ttl,
             agent_ttl: Some(config.svids.agent_ttl),
             jwt_issuer: config.svids.jwt_issuer.clone(),
+            wit_issuer: None,
         },
         log_calls: config.audit_log_enabled,
         disable_jwt_svids: !config.svids.jwt_enabled,

@@ -46,6 +46,7 @@ impl Settings {
                 default_jwt_svid_ttl: Duration::from_secs(300),
                 agent_ttl: None,
                 jwt_issuer: None,
+                wit_issuer: None,
             },
             log_calls: false,
             disable_jwt_svids: false,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 use signet_crypto::jose::{Compact, JwsAlgorithm, attach_signature, encode_signing_input};
@@ -11,6 +11,8 @@ use signet_keys::{KeyError, Signer};
 use signet_model::Approved;
 use signet_model::approve::JwtGrant;
 use signet_spiffe::JwtAuthority;
+
+use crate::claims::{numeric_date, object};
 
 /// Characters of a key id, as SPIRE makes them: 190 bits.
 pub const KEY_ID_LEN: usize = 32;
@@ -159,7 +161,7 @@ fn header(key: &JwtAuthorityKey, algorithm: JwsAlgorithm) -> Map<String, Value> 
     ])
 }
 
-/// The audience is an array even if it is one, and dates are whole numbers, as SPIRE writes them.
+/// The audience is an array even if it is one, as SPIRE writes it.
 fn claims(grant: &JwtGrant) -> Map<String, Value> {
     let mut claims = object([
         ("sub", json!(grant.spiffe_id.to_string())),
@@ -174,19 +176,6 @@ fn claims(grant: &JwtGrant) -> Map<String, Value> {
         }
     }
     claims
-}
-
-fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
-    members
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
-}
-
-fn numeric_date(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }
 
 fn check_signature(key: &JwtAuthorityKey, token: &str) -> Result<(), JwtError> {

@@ -1,4 +1,4 @@
-//! Signs what is already approved: X.509- and JWT-SVIDs, authority slots.
+//! Signs what is already approved: X.509-, JWT- and WIT-SVIDs, authority slots.
 //!
 //! *Whether* something is issued is decided in `signet_model::approve`; here is only *how*. What was
 //! made is read again and compared with what was approved before it leaves.
@@ -6,18 +6,21 @@
 //! ```text
 //! Approved<X509Grant> ─▶ template ─▶ sign (local or remote key) ─▶ product check ─▶ IssuedX509
 //! Approved<JwtGrant>  ─▶ claims   ─▶ sign                       ─▶ product check ─▶ IssuedJwt
+//! Approved<WitGrant>  ─▶ claims   ─▶ sign                       ─▶ product check ─▶ IssuedWit
 //!
 //! rotation::next_step(now, slots) ─▶ what to do about the authorities themselves
 //! ```
 
 mod authority;
 mod bridge;
+mod claims;
 mod jwt;
 mod name;
 mod product;
 pub mod rotation;
 pub mod slots;
 mod template;
+mod wit;
 mod x509;
 
 pub use authority::{AuthorityError, X509Authority};
@@ -26,4 +29,5 @@ pub use jwt::{IssuedJwt, JwtAuthorityKey, JwtError, KEY_ID_LEN, new_key_id, sign
 pub use name::NameError;
 pub use product::Mismatch;
 pub use template::TemplateError;
+pub use wit::{IssuedWit, WitAuthorityKey, WitError, sign_wit};
 pub use x509::{IssuedX509, NewAuthority, X509Error, new_self_signed, sign_x509};

@@ -222,6 +222,7 @@ mod tests {
             default_jwt_svid_ttl: Duration::from_secs(300),
             agent_ttl: None,
             jwt_issuer: None,
+            wit_issuer: None,
         };
         let moment = Moment {
             now: now(),

@@ -1,15 +1,17 @@
 //! The border between *asked* and *approved*.
 //!
 //! Signing takes an [`Approved`] grant, and only the functions here make one. SPIFFE ID, DNS names
-//! and lifetime come from the entry; of the request only the public key (and a JWT's audience)
+//! and lifetime come from the entry; of the request only the public key (and a JWT's audience, a WIT's proof algorithm)
 //! comes through.
 
 mod jwt;
 mod subject;
+mod wit;
 mod x509;
 
 pub use jwt::{JwtGrant, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, mint_jwt, workload_jwt};
 pub use subject::{Attribute, MAX_COMMON_NAME_CHARS, Subject};
+pub use wit::{ProofKey, WitGrant, mint_wit, workload_wit};
 pub use x509::{
     Purpose, X509Grant, agent_renewal_x509, agent_x509, mint_x509, server_x509, workload_x509,
 };
@@ -49,6 +51,8 @@ pub struct Policy {
     pub agent_ttl: Option<Duration>,
     /// The `iss` claim of JWT-SVIDs, if they have one.
     pub jwt_issuer: Option<String>,
+    /// The `iss` claim of WIT-SVIDs, if they have one.
+    pub wit_issuer: Option<String>,
 }
 
 /// When it is to be issued, and until when the authority that signs is good.
@@ -99,6 +103,9 @@ pub enum Refusal {
         /// Bytes given.
         length: usize,
     },
+    /// A WIT-SVID's proofs cannot be made so.
+    #[error("signing algorithm does not fit the public key")]
+    ProofAlgorithm,
     /// Nothing is left of the lifetime.
     #[error("no lifetime is left")]
     Lifetime(#[source] Spent),

@@ -125,6 +125,7 @@ pub(crate) fn policy() -> Policy {
         default_jwt_svid_ttl: Duration::from_secs(300),
         agent_ttl: None,
         jwt_issuer: None,
+        wit_issuer: None,
     }
 }
 

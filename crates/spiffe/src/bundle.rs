@@ -69,6 +69,14 @@ impl Bundle {
             .iter()
             .find(|authority| authority.key_id == key_id)
     }
+
+    /// The WIT key with this ID.
+    #[must_use]
+    pub fn wit_authority(&self, key_id: &str) -> Option<&JwtAuthority> {
+        self.wit_authorities
+            .iter()
+            .find(|authority| authority.key_id == key_id)
+    }
 }
 
 /// A root certificate of a trust domain. Cloning is cheap; equality looks at the certificate and

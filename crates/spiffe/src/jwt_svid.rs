@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use signet_crypto::VerifyError;
-use signet_crypto::jose::{self, Compact, CompactError, JsonError};
+use signet_crypto::jose::{Compact, CompactError, JsonError};
 
-use crate::{Bundle, IdError, SpiffeId, TrustDomain, time};
+use crate::claims::{self, ClaimFault};
+use crate::{Bundle, IdError, SpiffeId, TrustDomain};
 
 /// Longest token read, in bytes. HTTP servers take headers of 8 to 16 KiB; more is no bearer token.
 pub const MAX_TOKEN_LEN: usize = 32 * 1024;
@@ -80,6 +81,18 @@ pub enum JwtSvidError {
     },
 }
 
+impl From<ClaimFault> for JwtSvidError {
+    fn from(fault: ClaimFault) -> Self {
+        match fault {
+            ClaimFault::NotAnObject(why) => Self::Claims(why),
+            ClaimFault::Missing(claim) => Self::Missing { claim },
+            ClaimFault::Malformed(claim) => Self::BadClaim { claim },
+            ClaimFault::Id(why) => Self::Id(why),
+            ClaimFault::NoPath => Self::NoPath,
+        }
+    }
+}
+
 /// A JWT-SVID's contents.
 #[derive(Clone, PartialEq)]
 pub struct JwtSvid {
@@ -148,16 +161,12 @@ fn read(token: &str) -> Result<(Compact, JwtSvid), JwtSvidError> {
     if !matches!(compact.typ.as_deref(), None | Some("JWT" | "JOSE")) {
         return Err(JwtSvidError::BadType);
     }
-    let claims = match jose::parse_unique(&compact.payload) {
-        Ok(Value::Object(claims)) => claims,
-        Ok(_) => return Err(JwtSvidError::Claims(None)),
-        Err(error) => return Err(JwtSvidError::Claims(Some(error))),
-    };
+    let claims = claims::object(&compact.payload)?;
     let svid = JwtSvid {
-        id: subject(&claims)?,
+        id: claims::subject(&claims)?,
         audience: audience(&claims)?,
-        expires_at: moment(&claims, "exp")?.ok_or(JwtSvidError::Missing { claim: "exp" })?,
-        issued_at: moment(&claims, "iat")?,
+        expires_at: claims::expiry(&claims)?,
+        issued_at: claims::moment(&claims, "iat")?,
         key_id: compact.key_id.clone(),
         claims,
         token: token.to_owned(),
@@ -195,28 +204,11 @@ fn check_time(svid: &JwtSvid, now: SystemTime, leeway: Duration) -> Result<(), J
         return Err(JwtSvidError::Expired);
     }
     for claim in ["nbf", "iat"] {
-        if moment(&svid.claims, claim)?.is_some_and(early) {
+        if claims::moment(&svid.claims, claim)?.is_some_and(early) {
             return Err(JwtSvidError::NotYet { claim });
         }
     }
     Ok(())
-}
-
-fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, JwtSvidError> {
-    let claim = "sub";
-    let text = match claims.get(claim) {
-        None | Some(Value::Null) => return Err(JwtSvidError::Missing { claim }),
-        Some(Value::String(text)) if text.is_empty() => {
-            return Err(JwtSvidError::Missing { claim });
-        }
-        Some(Value::String(text)) => text,
-        Some(_) => return Err(JwtSvidError::BadClaim { claim }),
-    };
-    let id = SpiffeId::parse(text).map_err(JwtSvidError::Id)?;
-    if id.path().is_empty() {
-        return Err(JwtSvidError::NoPath);
-    }
-    Ok(id)
 }
 
 /// RFC 7519 section 4.1.3: a list of texts, or one text.
@@ -239,29 +231,4 @@ fn audience(claims: &Map<String, Value>) -> Result<Vec<String>, JwtSvidError> {
         return Err(JwtSvidError::Missing { claim });
     }
     Ok(audience)
-}
-
-/// RFC 7519 section 2, NumericDate: seconds since 1970, perhaps with a fraction, which is dropped.
-fn moment(
-    claims: &Map<String, Value>,
-    claim: &'static str,
-) -> Result<Option<SystemTime>, JwtSvidError> {
-    let bad = JwtSvidError::BadClaim { claim };
-    let Some(value) = claims.get(claim) else {
-        return Ok(None);
-    };
-    let seconds = value
-        .as_i64()
-        .or_else(|| whole_seconds(value))
-        .ok_or(bad.clone())?;
-    time::from_unix(seconds).map(Some).ok_or(bad)
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the range is checked first, and dropping the fraction is meant"
-)]
-fn whole_seconds(value: &Value) -> Option<i64> {
-    let seconds = value.as_f64()?;
-    (seconds.abs() < 1e15).then_some(seconds as i64)
 }

@@ -8,4 +8,5 @@
 mod jwt;
 mod openssl;
 mod support;
+mod wit;
 mod x509;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use signet_ca::{JwtAuthorityKey, NewAuthority, X509Authority, new_self_signed};
+use signet_ca::{JwtAuthorityKey, NewAuthority, WitAuthorityKey, X509Authority, new_self_signed};
+use signet_crypto::jose::JwsAlgorithm;
 use signet_crypto::{KeyType, PrivateKey, PublicKey, SeededRandom, SignatureAlgorithm};
 use signet_keys::testing::RemoteKeys;
 use signet_keys::{KeyError, KeyManager, LocalSigner, Signer};
 use signet_model::Approved;
-use signet_model::approve::{JwtGrant, Moment, Policy, X509Grant, mint_jwt, mint_x509};
+use signet_model::approve::{
+    JwtGrant, Moment, Policy, ProofKey, WitGrant, X509Grant, mint_jwt, mint_wit, mint_x509,
+};
 use signet_spiffe::csr::Csr;
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 
@@ -77,6 +80,7 @@ pub(crate) fn policy() -> Policy {
         default_jwt_svid_ttl: Duration::from_secs(300),
         agent_ttl: None,
         jwt_issuer: None,
+        wit_issuer: None,
     }
 }
 
@@ -127,4 +131,25 @@ impl Signer for LyingSigner {
     async fn sign(&self, algorithm: SignatureAlgorithm, _: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.0.sign(algorithm, b"something else").await
     }
+}
+
+pub(crate) fn wit_key(signer: Arc<dyn Signer>) -> WitAuthorityKey {
+    WitAuthorityKey {
+        key_id: "wit-kid".to_owned(),
+        signer,
+        not_after: now() + DAY,
+    }
+}
+
+pub(crate) fn proof_key() -> ProofKey {
+    let public_key = workload_key();
+    let algorithm = JwsAlgorithm::default_for(&public_key);
+    ProofKey {
+        public_key,
+        algorithm,
+    }
+}
+
+pub(crate) fn approved_wit(proof_key: ProofKey) -> Approved<WitGrant> {
+    mint_wit(&policy(), moment(now() + DAY), id("/web"), proof_key, None).unwrap()
 }
