@@ -4,6 +4,7 @@
 //! a signer may look like, and the issuer compares what it made with what was approved.
 
 mod extensions;
+mod signature;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 pub use extensions::{AltNames, BasicConstraints, ExtendedKeyUsage, KeyUsage};
 pub(crate) use extensions::{alt_names, refuse_duplicates};
+pub use signature::NotIssuedBy;
 
 use crate::{PublicKey, Serial, time};
 
