@@ -61,6 +61,7 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Ports,
         &["crypto", "model", "runtime", "spiffe"],
     ),
+    row("upstream", Layer::Ports, &["crypto", "runtime", "spiffe"]),
     row("workload-attestor", Layer::Ports, &["crypto", "model"]),
     row(
         "server",
