@@ -2,51 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod tokens;
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL;
 use serde_json::{Value, json};
-use signet_crypto::jose::{CompactError, JwsAlgorithm, MAX_KEY_ID_LEN, attach_signature};
+use signet_crypto::jose::{CompactError, JwsAlgorithm, MAX_KEY_ID_LEN};
 use signet_crypto::{KeyType, PrivateKey, VerifyError};
 use signet_spiffe::jwt_svid::{
     JwtSvid, JwtSvidError as E, MAX_AUDIENCES, MAX_KEYS_TRIED, MAX_TOKEN_LEN, parse_unverified,
     verify,
 };
-use signet_spiffe::{Bundle, IdError, JwtAuthority, TrustDomain};
+use signet_spiffe::{Bundle, IdError, TrustDomain};
+use tokens::{Issuer, LEEWAY, NOW, changed, now, rsa_key, td};
 
-const NOW: u64 = 1_780_315_200;
-const LEEWAY: Duration = Duration::from_secs(60);
 const KID: &str = "kid-1";
 
-fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(NOW)
-}
-
-fn td() -> TrustDomain {
-    TrustDomain::parse("example.org").unwrap()
-}
-
-/// An issuer of tokens, good or not.
-struct Issuer {
-    key: PrivateKey,
-    algorithm: JwsAlgorithm,
-}
-
 impl Issuer {
-    fn new() -> Self {
-        Self::of(PrivateKey::generate(KeyType::EcP256).unwrap())
-    }
-
-    fn of(key: PrivateKey) -> Self {
-        let algorithm = JwsAlgorithm::default_for(key.public_key());
-        Self { key, algorithm }
-    }
-
-    fn authority(&self, key_id: &str) -> JwtAuthority {
-        JwtAuthority::new(key_id.to_owned(), self.key.public_key().clone()).unwrap()
-    }
-
     fn bundle(&self) -> Bundle {
         let mut bundle = Bundle::empty(td());
         bundle.jwt_authorities.push(self.authority(KID));
@@ -55,17 +29,6 @@ impl Issuer {
 
     fn header(&self) -> Value {
         json!({"alg": self.algorithm.name(), "kid": KID, "typ": "JWT"})
-    }
-
-    fn sign(&self, header: &str, payload: &str) -> String {
-        let input = format!("{}.{}", URL.encode(header), URL.encode(payload));
-        let algorithm = self.algorithm.signature_algorithm();
-        let signature = self.key.sign(algorithm, input.as_bytes()).unwrap();
-        attach_signature(input, self.algorithm, &signature).unwrap()
-    }
-
-    fn token(&self, header: &Value, claims: &Value) -> String {
-        self.sign(&header.to_string(), &claims.to_string())
     }
 
     fn verify(&self, token: &str) -> Result<JwtSvid, E> {
@@ -93,15 +56,6 @@ fn claims() -> Value {
         "exp": NOW + 300,
         "iat": NOW - 10,
     })
-}
-
-fn changed(mut object: Value, name: &str, value: Value) -> Value {
-    let members = object.as_object_mut().unwrap();
-    match value {
-        Value::Null => members.remove(name),
-        value => members.insert(name.to_owned(), value),
-    };
-    object
 }
 
 #[test]
@@ -193,12 +147,11 @@ fn j_01_bad_base64_and_white_space_around_are_refused() {
 #[test]
 fn j_02_each_of_the_nine_algorithms_is_accepted_with_its_key() {
     let p384 = PrivateKey::generate(KeyType::EcP384).unwrap();
-    let rsa = || PrivateKey::from_pem(include_str!("fixtures/rsa-2048-key.pem")).unwrap();
     let mut issuers = vec![Issuer::new(), Issuer::of(p384)];
     for name in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] {
         let algorithm = JwsAlgorithm::from_name(name).unwrap();
         issuers.push(Issuer {
-            key: rsa(),
+            key: rsa_key(),
             algorithm,
         });
     }
