@@ -23,5 +23,6 @@ pub mod issue;
 pub mod issuer;
 pub mod limits;
 pub mod prune;
+pub mod running;
 pub mod state;
 pub mod sync;

@@ -24,11 +24,11 @@ use signet_proto::spire::types::{
     AttestationData, Entry, PermissionDeniedDetails, Selector, Spiffeid,
 };
 use signet_runtime::{Clock, Tasks, TokioClock};
-use signet_server::assemble::{Parts, Server};
 use signet_server::audit::Audit;
 use signet_server::authority::AuthoritySettings;
 use signet_server::issuer::Settings;
 use signet_server::limits::Limits;
+use signet_server::running::{Parts, Server};
 use signet_spiffe::{SpiffeId, TrustDomain};
 use signet_telemetry::metrics::Metrics;
 use signet_tls::{
