@@ -282,6 +282,7 @@ impl Reconciler {
         let wanted = NewAuthority {
             trust_domain: self.trust_domain.clone(),
             subject: self.settings.subject.clone(),
+            extensions: Vec::new(),
             ttl: self.settings.ttl,
         };
         let made = signet_ca::new_self_signed(wanted, signer, &*self.random, now).await?;

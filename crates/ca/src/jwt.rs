@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
-use signet_crypto::jose::{Compact, JwsAlgorithm, attach_signature, encode_signing_input};
+use signet_crypto::jose::{
+    Compact, CompactError, JwsAlgorithm, attach_signature, encode_signing_input, parse_unique,
+};
 use signet_crypto::{Random, SecretString};
 use signet_keys::{KeyError, Signer};
 use signet_model::Approved;
 use signet_model::approve::JwtGrant;
+use signet_model::lifetime::unix_seconds;
 use signet_spiffe::JwtAuthority;
-
-use crate::claims::{numeric_date, object};
 
 /// Characters of a key id, as SPIRE makes them: 190 bits.
 pub const KEY_ID_LEN: usize = 32;
@@ -20,7 +21,8 @@ pub const KEY_ID_LEN: usize = 32;
 /// The characters a key id is made of.
 const KEY_ID_CHARS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// A token of ours is at most this long: 64 audiences of 2 KiB, twice for base64.
+/// A token of ours is at most this long: 64 audiences of 2 KiB and as much of composers, twice for
+/// base64.
 const MAX_TOKEN_LEN: usize = 512 * 1024;
 
 /// A key that signs JWT-SVIDs. Cloning is cheap.
@@ -73,6 +75,12 @@ pub enum JwtError {
     /// What the key gave is no signature of this token; it was thrown away.
     #[error("the signature on the token made does not verify")]
     Signature,
+    /// What was made cannot be read; it was thrown away.
+    #[error("the token made cannot be read")]
+    Unreadable(#[source] CompactError),
+    /// What was made is not what was approved; it was thrown away.
+    #[error("the token made differs from what was approved in its {0}")]
+    Product(&'static str),
 }
 
 impl JwtError {
@@ -122,16 +130,14 @@ pub async fn sign_jwt(
 ) -> Result<IssuedJwt, JwtError> {
     check(key, &approved, now)?;
     let algorithm = JwsAlgorithm::default_for(key.signer.public_key());
-    let input = encode_signing_input(&header(key, algorithm), &claims(&approved));
+    let input = encode_signing_input(&header(key, algorithm), &approved.claims);
     let signature = key
         .signer
         .sign(algorithm.signature_algorithm(), input.as_bytes())
         .await
         .map_err(JwtError::Sign)?;
     let token = attach_signature(input, algorithm, &signature).map_err(|_| JwtError::Signature)?;
-    if key.signer.local().is_none() {
-        check_signature(key, &token)?;
-    }
+    check_product(key, &approved, &token)?;
     let lifetime = approved.lifetime;
     Ok(IssuedJwt {
         token: SecretString::from(token),
@@ -161,27 +167,42 @@ fn header(key: &JwtAuthorityKey, algorithm: JwsAlgorithm) -> Map<String, Value> 
     ])
 }
 
-/// The audience is an array even if it is one, as SPIRE writes it.
-fn claims(grant: &JwtGrant) -> Map<String, Value> {
-    let mut claims = object([
-        ("sub", json!(grant.spiffe_id.to_string())),
-        ("aud", json!(grant.audience)),
-        ("exp", json!(numeric_date(grant.lifetime.not_after))),
-        ("iat", json!(numeric_date(grant.lifetime.issued_at))),
-    ]);
-    let optional = [("iss", &grant.issuer), ("jti", &grant.jti)];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            claims.insert(name.to_owned(), json!(value));
-        }
-    }
-    claims
+/// A JSON object of these members.
+pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
-fn check_signature(key: &JwtAuthorityKey, token: &str) -> Result<(), JwtError> {
-    Compact::parse(token, MAX_TOKEN_LEN)
-        .ok()
-        .filter(|made| made.verify(key.signer.public_key()).is_ok())
-        .map(|_| ())
-        .ok_or(JwtError::Signature)
+/// The last look at a token before it leaves: it says what was approved, and nothing else.
+fn check_product(key: &JwtAuthorityKey, grant: &JwtGrant, token: &str) -> Result<(), JwtError> {
+    let made = Compact::parse(token, MAX_TOKEN_LEN).map_err(JwtError::Unreadable)?;
+    must(made.header == header(key, made.algorithm), "header")?;
+    let claims = parse_unique(&made.payload).ok();
+    let claims = claims.as_ref().and_then(Value::as_object);
+    let claims = claims.ok_or(JwtError::Product("claims"))?;
+    let lifetime = grant.lifetime;
+    let says = |claim: &str, approved: Value| claims.get(claim) == Some(&approved);
+    must(says("sub", json!(grant.spiffe_id.to_string())), "subject")?;
+    must(says("aud", json!(grant.audience)), "audience")?;
+    must(
+        says("exp", json!(unix_seconds(lifetime.not_after))),
+        "expiry",
+    )?;
+    must(
+        says("iat", json!(unix_seconds(lifetime.issued_at))),
+        "time of issue",
+    )?;
+    must(*claims == grant.claims, "claims")?;
+    match key.signer.local() {
+        Some(_) => Ok(()),
+        None => made
+            .verify(key.signer.public_key())
+            .map_err(|_| JwtError::Signature),
+    }
+}
+
+fn must(holds: bool, part: &'static str) -> Result<(), JwtError> {
+    holds.then_some(()).ok_or(JwtError::Product(part))
 }

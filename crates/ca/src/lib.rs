@@ -13,7 +13,6 @@
 
 mod authority;
 mod bridge;
-mod claims;
 mod jwt;
 mod name;
 mod product;

@@ -97,5 +97,6 @@ fn dn_type(attribute: Attribute) -> DnType {
         Attribute::PostalCode => DnType::CustomDnType(vec![2, 5, 4, 17]),
         Attribute::SerialNumber => DnType::CustomDnType(vec![2, 5, 4, 5]),
         Attribute::CommonName => DnType::CommonName,
+        Attribute::UniqueIdentifier => DnType::CustomDnType(vec![2, 5, 4, 45]),
     }
 }

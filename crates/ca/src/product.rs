@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use signet_crypto::PublicKey;
 use signet_model::approve::{Subject, X509Grant};
+use signet_model::compose::Extension;
 use signet_spiffe::certificate::CertificateError;
 use signet_spiffe::{Certificate, Serial, SpiffeId};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Extension};
 use x509_parser::x509::X509Name;
 
 use crate::authority::X509Authority;
@@ -63,6 +64,7 @@ pub(crate) fn check_svid(
         has_names(&made, &grant.spiffe_id, &grant.dns_names),
         "alternative names",
     )?;
+    must(has_extensions(der, &grant.extensions), "further extensions")?;
     let issuer = authority.subject_key_id();
     must(
         made.authority_key_id.as_deref() == Some(issuer.as_slice()),
@@ -74,20 +76,33 @@ pub(crate) fn check_svid(
     Ok(())
 }
 
+/// What a self-signed authority was to be.
+pub(crate) struct SelfSigned<'a> {
+    pub(crate) id: &'a SpiffeId,
+    pub(crate) subject: &'a Subject,
+    pub(crate) serial: &'a Serial,
+    pub(crate) public_key: &'a PublicKey,
+    pub(crate) extensions: &'a [Extension],
+    pub(crate) validity: (SystemTime, SystemTime),
+}
+
 /// Compares the self-signed authority `der` with what was wanted.
 pub(crate) fn check_self_signed(
     der: &[u8],
-    id: &SpiffeId,
-    subject: &Subject,
-    serial: &Serial,
-    public_key: &PublicKey,
-    validity: (SystemTime, SystemTime),
+    wanted: &SelfSigned<'_>,
     now: SystemTime,
 ) -> Result<(), Mismatch> {
     let made = Certificate::parse(der)?;
-    check_common(&made, serial, public_key, validity, now)?;
+    check_common(
+        &made,
+        wanted.serial,
+        wanted.public_key,
+        wanted.validity,
+        now,
+    )?;
     must(made.issuer_der() == made.subject_der(), "issuer")?;
-    must(has_subject(&made, subject), "subject")?;
+    must(has_subject(&made, wanted.subject), "subject")?;
+    must(has_extensions(der, wanted.extensions), "further extensions")?;
     let constraints = made.basic_constraints;
     must(
         constraints.is_some_and(|found| found.ca && found.critical && found.path_len.is_none()),
@@ -100,7 +115,7 @@ pub(crate) fn check_self_signed(
         "key usage",
     )?;
     must(made.extended_key_usage.is_none(), "extended key usage")?;
-    must(has_names(&made, id, &[]), "alternative names")?;
+    must(has_names(&made, wanted.id, &[]), "alternative names")?;
     check_signature(der, &made)
 }
 
@@ -161,6 +176,25 @@ fn has_subject(made: &Certificate, subject: &Subject) -> bool {
         .is_ok_and(|wanted| name::reencode(&written).is_ok_and(|found| found == wanted))
 }
 
+/// Whether these, and only these, stand beside the issuer's own.
+fn has_extensions(der: &[u8], extensions: &[Extension]) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(der) else {
+        return false;
+    };
+    let oid = |found: &X509Extension<'_>| -> Vec<u64> {
+        found.oid.iter().map_or_else(Vec::new, Iterator::collect)
+    };
+    let found = parsed
+        .extensions()
+        .iter()
+        .map(|found| (oid(found), found.critical, found.value))
+        .filter(|(oid, ..)| !Extension::is_reserved(oid));
+    let wanted = extensions
+        .iter()
+        .map(|wanted| (wanted.oid().to_vec(), wanted.critical(), wanted.value()));
+    found.eq(wanted)
+}
+
 fn check_signature(der: &[u8], issuer: &Certificate) -> Result<(), Mismatch> {
     let unreadable = |_| Mismatch::Unreadable(CertificateError::Malformed);
     let (_, parsed) = X509Certificate::from_der(der).map_err(unreadable)?;
@@ -207,6 +241,7 @@ mod tests {
         let wanted = NewAuthority {
             trust_domain,
             subject: None,
+            extensions: Vec::new(),
             ttl: Duration::from_secs(86400),
         };
         new_self_signed(wanted, signer(), &SeededRandom::new(1), now())
@@ -248,12 +283,16 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_that_differs_in_anything_is_caught() {
         type Change = fn(&mut X509Grant);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("alternative names", |grant| {
                 grant.spiffe_id = SpiffeId::parse("spiffe://example.org/other").unwrap();
             }),
             ("alternative names", |grant| {
                 grant.dns_names.push("extra".to_owned())
+            }),
+            ("further extensions", |grant| {
+                let extension = Extension::new(vec![1, 2, 3], false, vec![5, 0]).unwrap();
+                grant.extensions.push(extension);
             }),
             ("subject", |grant| {
                 grant.subject = Subject::new([(Attribute::Country, "DE".to_owned())]);

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 use signet_crypto::Random;
 use signet_model::approve::{Attribute, Subject, X509Grant};
+use signet_model::compose::Extension;
 use signet_spiffe::{PublicKey, Serial, SpiffeId};
 
 use crate::name::{self, NameError};
@@ -63,6 +64,7 @@ pub(crate) fn svid(grant: &X509Grant, serial: &Serial) -> Result<CertificatePara
     }
     params.key_identifier_method = key_id(&grant.public_key);
     params.use_authority_key_identifier_extension = true;
+    params.custom_extensions = grant.extensions.iter().map(further).collect();
     Ok(params)
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn self_signed(
     subject: &Subject,
     serial: &Serial,
     public_key: &PublicKey,
+    extensions: &[Extension],
     (not_before, not_after): (SystemTime, SystemTime),
 ) -> Result<CertificateParams, TemplateError> {
     let mut params = CertificateParams::default();
@@ -83,6 +86,7 @@ pub(crate) fn self_signed(
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.subject_alt_names.push(uri(id)?);
     params.key_identifier_method = key_id(public_key);
+    params.custom_extensions = extensions.iter().map(further).collect();
     Ok(params)
 }
 
@@ -107,6 +111,14 @@ pub(crate) fn authority_subject(configured: Option<Subject>, serial: &Serial) ->
             .map(|(kind, value)| (kind, value.to_owned()))
             .chain(number),
     )
+}
+
+/// An extension that a composer added.
+fn further(extension: &Extension) -> CustomExtension {
+    let mut written =
+        CustomExtension::from_oid_content(extension.oid(), extension.value().to_vec());
+    written.set_criticality(extension.critical());
+    written
 }
 
 /// The subject key identifier: RFC 5280 section 4.2.1.2 method 1.

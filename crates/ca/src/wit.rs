@@ -6,14 +6,17 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 use signet_crypto::SecretString;
-use signet_crypto::jose::{Compact, JwsAlgorithm, attach_signature, jwk_members};
+use signet_crypto::jose::{
+    Compact, JwsAlgorithm, attach_signature, encode_signing_input, jwk_members,
+};
 use signet_keys::{KeyError, Signer};
 use signet_model::Approved;
 use signet_model::approve::{ProofKey, WitGrant};
+use signet_model::lifetime::unix_seconds;
 use signet_spiffe::JwtAuthority;
 use signet_spiffe::wit_svid::{self, MAX_TOKEN_LEN, TYPE, WitSvidError};
 
-use crate::claims::{numeric_date, object};
+use crate::jwt::object;
 
 /// A key that signs WIT-SVIDs. Cloning is cheap.
 #[derive(Clone)]
@@ -100,8 +103,7 @@ pub async fn sign_wit(
 ) -> Result<IssuedWit, WitError> {
     check(key, &approved, now)?;
     let algorithm = JwsAlgorithm::default_for(key.signer.public_key());
-    let header = header(key, algorithm);
-    let input = signet_crypto::jose::encode_signing_input(&header, &claims(&approved));
+    let input = encode_signing_input(&header(key, algorithm), &claims(&approved));
     let signature = key
         .signer
         .sign(algorithm.signature_algorithm(), input.as_bytes())
@@ -137,8 +139,8 @@ fn header(key: &WitAuthorityKey, algorithm: JwsAlgorithm) -> Map<String, Value> 
 fn claims(grant: &WitGrant) -> Map<String, Value> {
     let mut claims = object([
         ("sub", json!(grant.spiffe_id.to_string())),
-        ("exp", json!(numeric_date(grant.lifetime.not_after))),
-        ("iat", json!(numeric_date(grant.lifetime.issued_at))),
+        ("exp", json!(unix_seconds(grant.lifetime.not_after))),
+        ("iat", json!(unix_seconds(grant.lifetime.issued_at))),
         ("cnf", json!({ "jwk": confirmation(&grant.proof_key) })),
     ]);
     if let Some(issuer) = &grant.issuer {

@@ -8,12 +8,13 @@ use signet_crypto::Random;
 use signet_keys::Signer;
 use signet_model::Approved;
 use signet_model::approve::{Subject, X509Grant};
+use signet_model::compose::Extension;
 use signet_model::lifetime::BACKDATE;
 use signet_spiffe::{Serial, TrustDomain};
 
 use crate::authority::{AuthorityError, X509Authority};
 use crate::bridge::{self, BridgeError, EncodedKey, IssuerKey};
-use crate::product::{self, Mismatch};
+use crate::product::{self, Mismatch, SelfSigned};
 use crate::template::{self, TemplateError};
 
 /// Why no certificate was issued.
@@ -112,6 +113,8 @@ pub struct NewAuthority {
     /// Its name as configured; without one `C=US, O=SPIFFE`. Unless a serial number stands in it, that
     /// of the certificate is added.
     pub subject: Option<Subject>,
+    /// Extensions besides those that every authority has: only composers add them.
+    pub extensions: Vec<Extension>,
     /// How long it lives.
     pub ttl: Duration,
 }
@@ -131,14 +134,23 @@ pub async fn new_self_signed(
     let validity = validity(now, wanted.ttl)?;
     let subject = template::authority_subject(wanted.subject, &serial);
     let public_key = signer.public_key();
-    let params = template::self_signed(&id, &subject, &serial, public_key, validity)?;
+    let extensions = &wanted.extensions;
+    let params = template::self_signed(&id, &subject, &serial, public_key, extensions, validity)?;
     let der = bridge::sign(&*signer, |key: &IssuerKey<'_>| {
         params
             .self_signed(&key)
             .map(|certificate| certificate.der().to_vec())
     })
     .await?;
-    product::check_self_signed(&der, &id, &subject, &serial, public_key, validity, now)?;
+    let expected = SelfSigned {
+        id: &id,
+        subject: &subject,
+        serial: &serial,
+        public_key,
+        extensions,
+        validity,
+    };
+    product::check_self_signed(&der, &expected, now)?;
     Ok(X509Authority::new(&der, Vec::new(), signer)?)
 }
 

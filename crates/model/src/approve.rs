@@ -4,6 +4,7 @@
 //! and lifetime come from the entry; of the request only the public key (and a JWT's audience, a WIT's proof algorithm)
 //! comes through.
 
+mod composed;
 mod jwt;
 mod subject;
 mod wit;

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod approve;
 pub mod audit;
 pub mod change;
+pub mod compose;
 pub mod dns;
 pub mod entry;
 pub mod explain;
@@ -32,6 +33,7 @@ pub use approve::{
 };
 pub use audit::{Actor, ActorKind, AuditEvent, Credential, Decision};
 pub use change::{Affected, Change};
+pub use compose::{ComposeError, Composer, Composers};
 pub use entry::{Entry, EntryError, EntryId, EntryIdError, Revision};
 pub use holdings::holdings_lines;
 pub use index::{Authorized, Index};

@@ -41,6 +41,14 @@ pub enum Spent {
     Wanted,
 }
 
+/// Seconds since 1970, as tokens write a time.
+#[must_use]
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
 /// The lifetime of an SVID issued now. Without a wish, or with a wish of zero, the default counts.
 pub fn svid(
     now: SystemTime,

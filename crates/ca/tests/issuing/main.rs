@@ -5,6 +5,7 @@
     reason = "a test that panics has failed, which is the point"
 )]
 
+mod composed;
 mod jwt;
 mod openssl;
 mod support;

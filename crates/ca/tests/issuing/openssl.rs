@@ -13,7 +13,7 @@ use crate::support::{approved, authority, local, now, random, request};
 
 /// What openssl says, or `None` if there is none.
 #[allow(clippy::print_stdout, reason = "a test that skips something says so")]
-fn openssl(directory: &Path, arguments: &[&str]) -> Option<String> {
+pub(crate) fn openssl(directory: &Path, arguments: &[&str]) -> Option<String> {
     let output = match Command::new("openssl")
         .args(arguments)
         .current_dir(directory)
@@ -35,7 +35,7 @@ fn openssl(directory: &Path, arguments: &[&str]) -> Option<String> {
     Some(said)
 }
 
-fn write(directory: &Path, name: &str, der: &[u8]) {
+pub(crate) fn write(directory: &Path, name: &str, der: &[u8]) {
     std::fs::write(directory.join(name), pem::encode_pem_certs([der])).unwrap();
 }
 

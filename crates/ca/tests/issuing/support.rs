@@ -48,6 +48,7 @@ pub(crate) fn wanted() -> NewAuthority {
     NewAuthority {
         trust_domain: td(),
         subject: None,
+        extensions: Vec::new(),
         ttl: DAY,
     }
 }

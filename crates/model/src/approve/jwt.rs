@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use signet_spiffe::SpiffeId;
 
 use super::{Approved, Moment, Policy, Refusal};
 use crate::index::Authorized;
-use crate::lifetime::{self, Lifetime};
+use crate::lifetime::{self, Lifetime, unix_seconds};
 use crate::role;
 
 /// The most audiences of one token: a token for many is good for none, and each adds to its size.
@@ -24,10 +25,9 @@ pub struct JwtGrant {
     pub audience: Vec<String>,
     /// `iat` and `exp`.
     pub lifetime: Lifetime,
-    /// The `jti` claim, if there is to be one.
-    pub jti: Option<String>,
-    /// The `iss` claim, if there is to be one.
-    pub issuer: Option<String>,
+    /// All claims: those above as they stand there, `jti` and `iss` if there are to be such, and
+    /// what composers add.
+    pub claims: Map<String, Value>,
 }
 
 /// A JWT-SVID for a workload: everything but the audience comes from the entry. The `jti` is a fresh
@@ -52,13 +52,10 @@ pub fn workload_jwt(
         entry.expires_at,
         moment.authority_not_after,
     );
-    Ok(Approved(JwtGrant {
-        spiffe_id: entry.spiffe_id.clone(),
-        audience,
-        lifetime: lifetime.map_err(Refusal::Lifetime)?,
-        jti: entry.jwt_svid_include_jti.then_some(jti),
-        issuer: policy.jwt_issuer.clone(),
-    }))
+    let lifetime = lifetime.map_err(Refusal::Lifetime)?;
+    let jti = entry.jwt_svid_include_jti.then_some(jti);
+    let spiffe_id = entry.spiffe_id.clone();
+    Ok(grant(policy, spiffe_id, audience, lifetime, jti))
 }
 
 /// A JWT-SVID that an administrator asks for.
@@ -73,13 +70,37 @@ pub fn mint_jwt(
     let audience = checked_audience(audience)?;
     let default = policy.default_jwt_svid_ttl;
     let lifetime = lifetime::svid(moment.now, ttl, default, None, moment.authority_not_after);
-    Ok(Approved(JwtGrant {
+    let lifetime = lifetime.map_err(Refusal::Lifetime)?;
+    Ok(grant(policy, spiffe_id, audience, lifetime, None))
+}
+
+fn grant(
+    policy: &Policy,
+    spiffe_id: SpiffeId,
+    audience: Vec<String>,
+    lifetime: Lifetime,
+    jti: Option<String>,
+) -> Approved<JwtGrant> {
+    let optional = [("iss", policy.jwt_issuer.clone()), ("jti", jti)];
+    let optional = optional
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, json!(value?))));
+    // The audience is an array even if it is one, and dates are whole numbers, as SPIRE has them.
+    let claims = [
+        ("sub", json!(spiffe_id.to_string())),
+        ("aud", json!(audience)),
+        ("exp", json!(unix_seconds(lifetime.not_after))),
+        ("iat", json!(unix_seconds(lifetime.issued_at))),
+    ];
+    let claims = claims.into_iter().chain(optional);
+    Approved(JwtGrant {
         spiffe_id,
         audience,
-        lifetime: lifetime.map_err(Refusal::Lifetime)?,
-        jti: None,
-        issuer: policy.jwt_issuer.clone(),
-    }))
+        lifetime,
+        claims: claims
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    })
 }
 
 /// Drops empty audiences, as SPIRE does; then one must be left. Order and repetitions stay.
@@ -140,7 +161,10 @@ mod tests {
         assert_eq!(grant.audience, ["b", "a"]);
         assert_eq!(grant.lifetime.issued_at, at(1000));
         assert_eq!(grant.lifetime.not_after, at(1060));
-        assert_eq!((&grant.jti, &grant.issuer), (&None, &None));
+        let claims = json!({
+            "sub": "spiffe://example.org/web", "aud": ["b", "a"], "iat": 1000, "exp": 1060,
+        });
+        assert_eq!(Value::Object(grant.claims.clone()), claims);
     }
 
     #[test]
@@ -156,7 +180,7 @@ mod tests {
             ..web()
         };
         let grant = workload(asking, &["a"]).unwrap();
-        assert_eq!(grant.jti.as_deref(), Some("fresh"));
+        assert_eq!(grant.claims["jti"], "fresh");
     }
 
     #[test]
@@ -166,7 +190,7 @@ mod tests {
             ..policy()
         };
         let grant = mint_jwt(&policy, moment(), id("/web"), owned(&["a"]), None).unwrap();
-        assert_eq!(grant.issuer.as_deref(), Some("https://issuer"));
+        assert_eq!(grant.claims["iss"], "https://issuer");
     }
 
     #[test]
@@ -228,6 +252,6 @@ mod tests {
         let ttl = Some(Duration::from_secs(7));
         let grant = mint_jwt(&policy(), moment(), id("/web"), owned(&["a"]), ttl).unwrap();
         assert_eq!(grant.lifetime.not_after, at(1007));
-        assert_eq!(grant.jti, None);
+        assert!(!grant.claims.contains_key("jti"));
     }
 }

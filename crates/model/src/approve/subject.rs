@@ -5,7 +5,7 @@ use signet_spiffe::csr::Csr;
 /// The longest common name: `ub-common-name`, RFC 5280 appendix A.1.
 pub const MAX_COMMON_NAME_CHARS: usize = 64;
 
-/// The attributes a subject may have; those that SPIRE carries over from a CSR.
+/// The attributes a subject may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attribute {
     /// `C`, 2.5.4.6.
@@ -26,10 +26,12 @@ pub enum Attribute {
     SerialNumber,
     /// `CN`, 2.5.4.3.
     CommonName,
+    /// `x500UniqueIdentifier`, 2.5.4.45: never taken from a CSR.
+    UniqueIdentifier,
 }
 
 impl Attribute {
-    /// The attribute with this object identifier, if it is one of them.
+    /// The attribute with this object identifier, if it is one that SPIRE carries over from a CSR.
     pub fn of_oid(oid: &[u64]) -> Option<Self> {
         match oid {
             [2, 5, 4, 6] => Some(Self::Country),
@@ -88,6 +90,13 @@ impl Subject {
             self.0.retain(|(kind, _)| *kind != Attribute::CommonName);
             self.0.push((Attribute::CommonName, name.clone()));
         }
+        self
+    }
+
+    /// With one more attribute at its end.
+    #[must_use]
+    pub fn with(mut self, attribute: Attribute, value: String) -> Self {
+        self.0.push((attribute, value));
         self
     }
 

@@ -7,6 +7,7 @@ use signet_spiffe::{PublicKey, SpiffeId};
 
 use super::{Approved, Moment, Policy, Refusal, Subject};
 use crate::agent::{Agent, AgentReason};
+use crate::compose::Extension;
 use crate::dns;
 use crate::index::Authorized;
 use crate::lifetime::{self, Lifetime};
@@ -32,6 +33,8 @@ pub struct X509Grant {
     pub subject: Subject,
     /// The DNS SANs, in order.
     pub dns_names: Vec<String>,
+    /// Extensions besides those that every SVID has: only composers add them.
+    pub extensions: Vec<Extension>,
     /// Whose key it certifies.
     pub public_key: PublicKey,
     /// From when to when.
@@ -63,6 +66,7 @@ pub fn workload_x509(
         spiffe_id: entry.spiffe_id.clone(),
         subject: Subject::svid().named_after(&entry.dns_names),
         dns_names: entry.dns_names.clone(),
+        extensions: Vec::new(),
         public_key,
         lifetime: lifetime.map_err(Refusal::Lifetime)?,
         purpose: Purpose::Workload,
@@ -126,6 +130,7 @@ fn infrastructure(
         spiffe_id,
         subject: Subject::svid(),
         dns_names: Vec::new(),
+        extensions: Vec::new(),
         public_key,
         lifetime: lifetime.map_err(Refusal::Lifetime)?,
         purpose,
@@ -152,6 +157,7 @@ pub fn mint_x509(
         spiffe_id,
         subject: subject.named_after(&dns_names),
         dns_names,
+        extensions: Vec::new(),
         public_key: csr.public_key,
         lifetime: lifetime.map_err(Refusal::Lifetime)?,
         purpose: Purpose::Workload,
