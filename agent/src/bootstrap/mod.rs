@@ -6,6 +6,7 @@ mod fetch;
 pub use fetch::FetchError;
 
 use crate::config::{BundleFormat, BundleSource};
+use bytes::Bytes;
 use http::Uri;
 use signet_spiffe::jwks::{self, JwksError};
 use signet_spiffe::{AuthorityError, Bundle, TrustDomain, X509Authority, pem};
@@ -135,8 +136,8 @@ fn with_facts(url: &Uri, facts: &[(&str, String)]) -> Result<Uri, FetchError> {
         .map_err(|_| FetchError::Url("the server's address cannot be told in it"))
 }
 
-async fn read(path: PathBuf) -> Result<Vec<u8>, BootstrapError> {
-    let content = tokio::fs::read(&path).await;
+async fn read(path: PathBuf) -> Result<Bytes, BootstrapError> {
+    let content = tokio::fs::read(&path).await.map(Bytes::from);
     content.map_err(|source| BootstrapError::Read { path, source })
 }
 

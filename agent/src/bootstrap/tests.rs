@@ -127,7 +127,7 @@ async fn an_answer_that_is_no_success_or_too_large_is_refused() {
     assert!(matches!(
         bundle,
         Err(BootstrapError::Fetch {
-            source: FetchError::Body,
+            source: FetchError::Http(signet_http::HttpError::TooLong { .. }),
             ..
         })
     ));

@@ -33,6 +33,8 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     ("telemetry", "runtime"),
     // The audit log is a chain of hashes.
     ("telemetry", "crypto"),
+    // Certificates and keys in PEM.
+    ("http", "crypto"),
     // The one-shot calls of both command lines.
     ("cli", "proto"),
     ("ca", "keys"),
@@ -46,6 +48,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("runtime", Layer::Words, &[]),
     row("telemetry", Layer::Words, &["crypto", "runtime"]),
     row("config", Layer::Words, &[]),
+    row("http", Layer::Words, &["crypto"]),
     row("proto", Layer::Words, &[]),
     row("cli", Layer::Words, &["proto"]),
     row("keys", Layer::Ports, &["crypto"]),
@@ -89,6 +92,7 @@ pub(crate) const ROWS: &[Row] = &[
             "cli",
             "config",
             "crypto",
+            "http",
             "keys",
             "model",
             "node-attestor",

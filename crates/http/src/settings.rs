@@ -1,0 +1,113 @@
+//! What a client is told before its first request.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use signet_crypto::{PrivateKey, SecretBytes};
+
+use crate::SetupError;
+
+/// How a client behaves. [`Settings::default`] is the careful choice; say what differs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// From the request to the last byte of its answer, redirects and waiting for a free place
+    /// included.
+    pub time_limit: Duration,
+    /// The longest body of an answer, in bytes.
+    pub max_answer: usize,
+    /// Who may answer.
+    pub reach: Reach,
+    /// What becomes of an answer that points elsewhere.
+    pub redirects: Redirects,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            time_limit: Duration::from_secs(30),
+            max_answer: 1 << 20,
+            reach: Reach::Https {
+                roots: Roots::System,
+                certificate: None,
+            },
+            redirects: Redirects::Refused,
+        }
+    }
+}
+
+/// Who may answer a client's requests.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// Servers of `https` URLs only.
+    Https {
+        /// What verifies them.
+        roots: Roots,
+        /// What the client shows to a server that asks.
+        certificate: Option<ClientCertificate>,
+    },
+    /// Servers of `http` URLs only: those on this machine, or of a link that nobody else can reach.
+    /// Anybody on the way reads and changes everything.
+    Plain,
+    /// Whoever listens on this Unix socket; the URL's scheme is `http`, its host only a name.
+    Socket(PathBuf),
+}
+
+/// Which authorities vouch for servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Those that the machine trusts.
+    System,
+    /// Those in this PEM file, and no others. It is read when the client is made.
+    File(PathBuf),
+    /// None is asked: anybody can pose as the server. For tests only.
+    Unverified,
+}
+
+/// What becomes of an answer that points elsewhere (a status of 300 to 399 with a `Location`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// It is an error.
+    Refused,
+    /// It is followed, this often at most, within what [`Reach`] allows. The whole request, with its
+    /// credentials, goes to the new place: only for servers that are trusted with that.
+    Followed(u8),
+}
+
+/// A certificate with its key, for servers that ask who is calling.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) pkcs8: Arc<SecretBytes>,
+}
+
+impl ClientCertificate {
+    /// Reads the certificate, with intermediate ones after it, and its unencrypted key from two PEM
+    /// files.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the file.
+    pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, SetupError> {
+        let chain = crate::tls::certificates(certificate)?;
+        let text = crate::tls::read(key)?;
+        let unusable = |source| SetupError::Key {
+            path: key.to_owned(),
+            source,
+        };
+        let private = PrivateKey::from_pem(text.expose()).map_err(unusable)?;
+        let pkcs8 = SecretBytes::new(private.pkcs8_der().expose().to_vec());
+        Ok(Self {
+            chain,
+            pkcs8: Arc::new(pkcs8),
+        })
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
