@@ -34,3 +34,21 @@ pub enum SignatureAlgorithm {
     /// RSASSA-PSS with SHA-512 and a salt of 64 bytes.
     RsaPssSha512,
 }
+
+impl SignatureAlgorithm {
+    /// The hash that is signed.
+    #[must_use]
+    pub fn hash(self) -> HashAlgorithm {
+        match self {
+            Self::EcdsaP256Sha256 | Self::RsaPkcs1Sha256 | Self::RsaPssSha256 => {
+                HashAlgorithm::Sha256
+            }
+            Self::EcdsaP384Sha384 | Self::RsaPkcs1Sha384 | Self::RsaPssSha384 => {
+                HashAlgorithm::Sha384
+            }
+            Self::EcdsaP521Sha512 | Self::RsaPkcs1Sha512 | Self::RsaPssSha512 => {
+                HashAlgorithm::Sha512
+            }
+        }
+    }
+}

@@ -2,6 +2,21 @@
 
 use ring::digest;
 
+use crate::HashAlgorithm;
+
+impl HashAlgorithm {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        let algorithm = match self {
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha384 => &digest::SHA384,
+            Self::Sha512 => &digest::SHA512,
+        };
+        digest::digest(algorithm, bytes).as_ref().to_vec()
+    }
+}
+
 /// SHA-256 of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -75,6 +90,14 @@ mod tests {
             hex(&sha1(b"abc")),
             "a9993e364706816aba3e25717850c26c9cd0d89d"
         );
+    }
+
+    #[test]
+    fn the_hashes_of_signatures_agree_with_the_published_vectors() {
+        let begins = |hash: HashAlgorithm| hex(&hash.digest(b"abc"))[..16].to_owned();
+        assert_eq!(HashAlgorithm::Sha256.digest(b"abc"), sha256(b"abc"));
+        assert_eq!(begins(HashAlgorithm::Sha384), "cb00753f45a35e8b");
+        assert_eq!(begins(HashAlgorithm::Sha512), "ddaf35a193617aba");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub trait Signer: Send + Sync {
     ///
     /// # Errors
     /// [`KeyError::Sign`] if key and algorithm do not fit or the key refuses;
-    /// [`KeyError::Unreachable`] if a remote key does not answer.
+    /// [`KeyError::Unreachable`] if a remote key does not answer, [`KeyError::Refused`] if it will not.
     async fn sign(
         &self,
         algorithm: SignatureAlgorithm,
@@ -43,7 +43,8 @@ pub trait KeyManager: Send + Sync {
     /// the key is kept as durably as this manager keeps anything; when it fails the old key stays.
     ///
     /// # Errors
-    /// [`KeyError::Generate`] if no such key can be made, [`KeyError::Keep`] if it cannot be kept.
+    /// [`KeyError::Generate`] if no such key can be made, [`KeyError::Keep`] if it cannot be kept;
+    /// remote keys fail as [`Signer::sign`] does.
     async fn generate(&self, id: &str, key_type: KeyType) -> Result<Arc<dyn Signer>, KeyError>;
 
     /// The key of `id`, if there is one.
@@ -92,6 +93,13 @@ pub enum KeyError {
     /// Whoever holds the key did not answer, or said that it cannot for now.
     #[error("the key is out of reach")]
     Unreachable {
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Whoever holds the keys refuses, and will until somebody changes something there.
+    #[error("the key store refuses")]
+    Refused {
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
