@@ -13,7 +13,7 @@ use crate::objects::{self, Found};
 use crate::signer::TokenSigner;
 use crate::token::{Access, Reached, Token};
 use crate::version::Version;
-use crate::{Pin, Pkcs11Error, TokenName};
+use crate::{Identifier, Pin, Pkcs11Error, TokenName};
 
 /// Looking for a key; also the login at the start.
 const FIND_LIMIT: Duration = Duration::from_secs(30);
@@ -31,13 +31,13 @@ pub struct Settings {
     /// `pin` or `pin_path`.
     pub pin: Pin,
     /// What tells these keys from those of other servers on the same token.
-    pub identifier: String,
+    pub identifier: Identifier,
 }
 
 /// The `pkcs11` key manager.
 pub struct Pkcs11Keys {
     token: Arc<Token>,
-    identifier: String,
+    identifier: Identifier,
     /// The signers handed out last, so that each keeps what it knows of its key.
     signers: Mutex<BTreeMap<String, Arc<TokenSigner>>>,
     /// Keys are made one after the other: each must be newer than those before.
@@ -80,7 +80,7 @@ impl Pkcs11Keys {
         {
             return Arc::clone(known);
         }
-        let label = objects::label(&self.identifier, id);
+        let label = self.identifier.label(id);
         let token = Arc::clone(&self.token);
         let signer = TokenSigner::new(token, label, read.version, read.public_key);
         let signer = Arc::new(signer);
@@ -97,14 +97,14 @@ impl Pkcs11Keys {
 impl KeyManager for Pkcs11Keys {
     async fn generate(&self, id: &str, key_type: KeyType) -> Result<Arc<dyn Signer>, KeyError> {
         let _alone = self.making.lock().await;
-        let label = objects::label(&self.identifier, id);
+        let label = self.identifier.label(id);
         let make = move |token: &Reached<'_>| replace(token, &label, key_type);
         let made = self.token.run(GENERATE_LIMIT, Access::Write, make).await?;
         Ok(self.signer(id, made))
     }
 
     async fn get(&self, id: &str) -> Result<Option<Arc<dyn Signer>>, KeyError> {
-        let label = objects::label(&self.identifier, id);
+        let label = self.identifier.label(id);
         let find = move |token: &Reached<'_>| newest(token, &label);
         let found = self.token.run(FIND_LIMIT, Access::Read, find).await?;
         Ok(found.map(|read| self.signer(id, read) as Arc<dyn Signer>))
@@ -140,10 +140,13 @@ fn newest(token: &Reached<'_>, label: &str) -> Result<Option<Read>, Pkcs11Error>
     found.map(|found| read(token, label, &found)).transpose()
 }
 
-fn all(token: &Reached<'_>, identifier: &str) -> Result<Vec<(String, PublicKey)>, Pkcs11Error> {
+fn all(
+    token: &Reached<'_>,
+    identifier: &Identifier,
+) -> Result<Vec<(String, PublicKey)>, Pkcs11Error> {
     let mut keys = Vec::new();
     for id in objects::ids(token, identifier)? {
-        if let Some(read) = newest(token, &objects::label(identifier, &id))? {
+        if let Some(read) = newest(token, &identifier.label(&id))? {
             keys.push((id, read.public_key));
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A token is a hardware security module, a smart card, or a program that behaves like one
 //! (SoftHSM). Its maker supplies a *module*, a shared library, which is loaded when the server
-//! starts; nothing of it is needed to build. A program that is linked statically cannot load one.
+//! starts; nothing of it is needed to build. A program that is linked statically needs, to load one, the
+//! very version of the C library that it was linked with.
 //!
 //! ```text
 //! KeyManager "pkcs11" {
@@ -52,6 +53,7 @@
 //! ```
 
 mod error;
+mod identifier;
 mod keys;
 mod mechanism;
 mod objects;
@@ -62,6 +64,7 @@ mod token;
 mod version;
 
 pub use error::{ModuleError, Pkcs11Error};
+pub use identifier::{Identifier, IdentifierError};
 pub use keys::{Pkcs11Keys, Settings};
 pub use pin::Pin;
 pub use token::TokenName;

@@ -8,7 +8,7 @@ use signet_crypto::{KeyType, PublicKey};
 
 use crate::token::Reached;
 use crate::version::Version;
-use crate::{Pkcs11Error, public};
+use crate::{Identifier, Pkcs11Error, public};
 
 /// A server has a dozen keys; a token with more than this many serves another purpose, and looking
 /// through it at each rotation would take minutes.
@@ -21,11 +21,6 @@ const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
 pub(crate) struct Found {
     pub(crate) version: Version,
     pub(crate) public: ObjectHandle,
-}
-
-/// The label of a key.
-pub(crate) fn label(identifier: &str, id: &str) -> String {
-    format!("{identifier}/{id}")
 }
 
 /// Makes a key pair on the token.
@@ -142,8 +137,11 @@ pub(crate) fn private_half(
 }
 
 /// The ids of all keys below the identifier.
-pub(crate) fn ids(token: &Reached<'_>, identifier: &str) -> Result<BTreeSet<String>, Pkcs11Error> {
-    let prefix = label(identifier, "");
+pub(crate) fn ids(
+    token: &Reached<'_>,
+    identifier: &Identifier,
+) -> Result<BTreeSet<String>, Pkcs11Error> {
+    let prefix = identifier.label("");
     let template = [
         Attribute::Token(true),
         Attribute::Class(ObjectClass::PRIVATE_KEY),

@@ -22,6 +22,19 @@ pub enum Pin {
     File(PathBuf),
 }
 
+/// Settings are compared as a whole; nothing decides by it whether a PIN is right.
+impl PartialEq for Pin {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Given(pin), Self::Given(other)) => pin.expose() == other.expose(),
+            (Self::File(path), Self::File(other)) => path == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Pin {}
+
 impl Pin {
     pub(crate) fn read(&self) -> Result<Arc<SecretString>, Pkcs11Error> {
         match self {

@@ -38,6 +38,8 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     // The one-shot calls of both command lines.
     ("cli", "proto"),
     ("ca", "keys"),
+    // An adapter of the key port; the module of a token is loaded at run time only.
+    ("keys-pkcs11", "keys"),
 ];
 
 /// Every package of the workspace.
@@ -52,6 +54,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("proto", Layer::Words, &[]),
     row("cli", Layer::Words, &["proto"]),
     row("keys", Layer::Ports, &["crypto"]),
+    row("keys-pkcs11", Layer::Ports, &["crypto", "keys"]),
     row("ca", Layer::Ports, &["crypto", "keys", "model", "spiffe"]),
     row("tls", Layer::Ports, &["crypto", "runtime", "spiffe"]),
     row(
@@ -76,6 +79,7 @@ pub(crate) const ROWS: &[Row] = &[
             "crypto",
             "datastore",
             "keys",
+            "keys-pkcs11",
             "model",
             "node-attestor",
             "proto",

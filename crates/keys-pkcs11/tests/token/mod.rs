@@ -150,7 +150,7 @@ impl TestToken {
             module_path: self.module.clone(),
             token: TokenName::Label(LABEL.to_owned()),
             pin: given(PIN),
-            identifier: identifier.to_owned(),
+            identifier: identifier.parse().unwrap(),
         }
     }
 
