@@ -21,6 +21,7 @@ use signet_datastore::{MemoryStore, RedbStore, Store, StoreError};
 use signet_keys::KeyManager;
 use signet_keys::disk::{DiskError, DiskKeys};
 use signet_keys::memory::MemoryKeys;
+use signet_keys_pkcs11::{IdentifierError, Pkcs11Error, Pkcs11Keys};
 use signet_model::Policy;
 use signet_model::approve::{Attribute, Subject};
 use signet_node_attestor::BoxError;
@@ -64,6 +65,12 @@ pub enum StartError {
     /// The key manager cannot be opened.
     #[error("the key manager cannot be opened")]
     Keys(#[from] DiskError),
+    /// The token with the keys cannot be used.
+    #[error("key manager pkcs11")]
+    Pkcs11(#[from] Pkcs11Error),
+    /// The server's id cannot stand in the labels of keys.
+    #[error("key manager pkcs11: the server's id {0:?} does not do as key_identifier_value")]
+    KeyIdentifier(String, #[source] IdentifierError),
     /// The audit log cannot be opened.
     #[error("the audit log cannot be opened")]
     Audit(#[from] AuditError),
@@ -147,11 +154,12 @@ async fn parts(
     let log = AuditLog::open(&config.data_dir.join("audit"), clock.clone())?;
     tasks.spawn_essential("audit log", log.clone().run(tasks.stop()));
     let server_id = server_id(&config.data_dir)?;
+    let keys = open_keys(&config.keys, &server_id).await?;
     Ok(Parts {
         trust_domain: config.trust_domain.clone(),
         server_id,
         store: open_store(&config.store)?,
-        keys: open_keys(&config.keys)?,
+        keys,
         attestors: config.node_attestors.clone(),
         settings: settings(config),
         authority: authority_settings(&config.authority),
@@ -221,9 +229,39 @@ fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {
     }
 }
 
-fn open_keys(settings: &KeySettings) -> Result<Arc<dyn KeyManager>, StartError> {
+async fn open_keys(
+    settings: &KeySettings,
+    server_id: &str,
+) -> Result<Arc<dyn KeyManager>, StartError> {
     match settings {
-        KeySettings::Disk { path } => Ok(Arc::new(DiskKeys::open(path)?)),
+        KeySettings::Disk { path } => {
+            let keys = DiskKeys::open(path)?;
+            for warning in keys.warnings() {
+                tracing::warn!("{warning}");
+            }
+            Ok(Arc::new(keys))
+        }
         KeySettings::Memory => Ok(Arc::new(MemoryKeys::new())),
+        KeySettings::Pkcs11(settings) => {
+            let settings = token_settings(settings, server_id)?;
+            Ok(Arc::new(Pkcs11Keys::open(settings).await?))
+        }
     }
+}
+
+fn token_settings(
+    settings: &config::Pkcs11Settings,
+    server_id: &str,
+) -> Result<signet_keys_pkcs11::Settings, StartError> {
+    let unfit = |source| StartError::KeyIdentifier(server_id.to_owned(), source);
+    let identifier = match &settings.identifier {
+        Some(identifier) => identifier.clone(),
+        None => server_id.parse().map_err(unfit)?,
+    };
+    Ok(signet_keys_pkcs11::Settings {
+        module_path: settings.module_path.clone(),
+        token: settings.token.clone(),
+        pin: settings.pin.clone(),
+        identifier,
+    })
 }

@@ -25,7 +25,7 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 
 pub use flags::ServerFlags;
 pub use plugins::{
-    KeySettings, NodeAttestorSettings, StoreSettings, X509PopRoots, X509PopSettings,
+    KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings, X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

@@ -1,6 +1,7 @@
 //! The server's configuration: what is read, refused and warned of.
 
 mod examples;
+mod pkcs11;
 
 use std::path::Path;
 use std::time::Duration;

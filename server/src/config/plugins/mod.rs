@@ -10,7 +10,7 @@ use signet_config::sections::{Plugin, PluginKind, plugins};
 use signet_config::{Key, Section};
 
 pub use datastore::StoreSettings;
-pub use keys::KeySettings;
+pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
 
 const SELF_SIGNED: &str = "the server signs its own authority; remove the block";
