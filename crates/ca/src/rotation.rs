@@ -22,15 +22,19 @@ const PREPARE_AT_MOST: Duration = Duration::from_secs(30 * DAY.as_secs());
 const ACTIVATE_PART: u32 = 6;
 const ACTIVATE_AT_MOST: Duration = Duration::from_secs(7 * DAY.as_secs());
 
+/// How long one that was prepared too late waits for the agents to have it: three intervals of those
+/// that ask every five seconds.
+const LATE_GRACE: Duration = Duration::from_secs(15);
+
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing until then (or until the slots change).
+    /// Nothing until then (or until the slots or the acknowledgements change).
     Wait {
         /// When to ask again.
         until: SystemTime,
     },
-    /// Empty this slot: what it holds is old, or expired before it was used.
+    /// Empty this slot: what it holds is old, or was of no use before it was used.
     Retire(SlotId),
     /// Make a key and an authority for this empty slot, and publish it in the bundle.
     Prepare(SlotId),
@@ -39,27 +43,31 @@ pub enum Step {
 }
 
 /// The next step at `now`. Steps are to be repeated until one says [`Step::Wait`].
+///
+/// `acknowledged` tells whether all who are waited for have the prepared authority. One that was
+/// prepared in time is activated at its threshold, acknowledged or not. One that was prepared only
+/// after it (the server was away) waits for them a little, while the active one is good. If that is
+/// expired, or from the future, nothing waits.
 #[must_use]
-pub fn next_step(now: SystemTime, slots: &Slots) -> Step {
+pub fn next_step(now: SystemTime, slots: &Slots, acknowledged: bool) -> Step {
+    if let Some(id) = of_no_use(now, slots) {
+        return Step::Retire(id);
+    }
     let prepared = slots.find(Status::Prepared);
     let Some((active_id, active)) = slots.find(Status::Active) else {
         return match prepared {
-            Some((id, slot)) if slot.is_valid(now) => Step::Activate(id),
-            Some((id, _)) => Step::Retire(id),
+            Some((id, _)) => Step::Activate(id),
             None => make_room(slots, SlotId::A),
         };
     };
-    let (prepare_at, activate_at) = thresholds(active);
+    let from = match prepared {
+        Some((_, next)) => activation(active, next, acknowledged),
+        None => preparation(active),
+    };
     match prepared {
-        Some((id, slot)) if !slot.is_valid(now) => Step::Retire(id),
-        Some((id, _)) if now > activate_at => Step::Activate(id),
-        Some(_) => Step::Wait {
-            until: activate_at + TICK,
-        },
-        None if now > prepare_at => make_room(slots, active_id.other()),
-        None => Step::Wait {
-            until: prepare_at + TICK,
-        },
+        _ if active.is_valid(now) && now < from => Step::Wait { until: from },
+        Some((id, _)) => Step::Activate(id),
+        None => make_room(slots, active_id.other()),
     }
 }
 
@@ -72,17 +80,36 @@ pub fn longest_svid_life(lifetime: Duration) -> Duration {
 /// Thresholds are passed when *less* is left: the first instant after them.
 const TICK: Duration = Duration::from_nanos(1);
 
-/// When the successor of `active` is due to be prepared, and to be activated.
-fn thresholds(active: &Slot) -> (SystemTime, SystemTime) {
-    let life = active
-        .not_after
-        .duration_since(active.issued_at)
-        .unwrap_or(Duration::ZERO);
-    let before_the_end = |left: Duration| active.not_after - left;
-    (
-        before_the_end((life / PREPARE_PART).min(PREPARE_AT_MOST)),
-        before_the_end(longest_svid_life(life)),
-    )
+/// A prepared authority that cannot be activated, or an old one under which nothing verifies.
+fn of_no_use(now: SystemTime, slots: &Slots) -> Option<SlotId> {
+    let prepared = slots.find(Status::Prepared);
+    let old = slots.find(Status::Old);
+    prepared
+        .filter(|(_, slot)| !slot.is_valid(now))
+        .or(old.filter(|(_, slot)| slot.is_over(now)))
+        .map(|(id, _)| id)
+}
+
+/// From when on the successor of `active` is to be prepared.
+fn preparation(active: &Slot) -> SystemTime {
+    let left = (life(active) / PREPARE_PART).min(PREPARE_AT_MOST);
+    active.not_after - left + TICK
+}
+
+/// From when on `next` is to sign in place of `active`.
+fn activation(active: &Slot, next: &Slot, acknowledged: bool) -> SystemTime {
+    let threshold = active.not_after - longest_svid_life(life(active));
+    match active.not_after.duration_since(next.issued_at) {
+        _ if next.issued_at <= threshold => threshold + TICK,
+        Ok(left) if !acknowledged => next.issued_at + LATE_GRACE.min(left / 2),
+        _ => next.issued_at,
+    }
+}
+
+fn life(slot: &Slot) -> Duration {
+    slot.not_after
+        .duration_since(slot.issued_at)
+        .unwrap_or(Duration::ZERO)
 }
 
 /// Prepares `slot`; what it holds goes first, so that no key is ever made over one that a slot names.
@@ -123,7 +150,7 @@ mod tests {
     fn settle(slots: &mut Slots, now: SystemTime, life: Duration) -> Vec<Step> {
         let mut taken = Vec::new();
         loop {
-            let step = next_step(now, slots);
+            let step = next_step(now, slots, true);
             taken.push(step);
             if let Step::Wait { until } = step {
                 assert!(until > now, "waiting must end in the future");
@@ -149,20 +176,26 @@ mod tests {
         let mut slots = Slots::default();
         settle(&mut slots, at(0), 24 * HOUR);
         assert_eq!(
-            next_step(at(12), &slots),
+            next_step(at(12), &slots, true),
             Step::Wait {
                 until: at(12) + TICK
             }
         );
-        assert_eq!(next_step(at(12) + TICK, &slots), Step::Prepare(SlotId::B));
+        assert_eq!(
+            next_step(at(12) + TICK, &slots, true),
+            Step::Prepare(SlotId::B)
+        );
         settle(&mut slots, at(13), 24 * HOUR);
         assert_eq!(
-            next_step(at(20), &slots),
+            next_step(at(20), &slots, true),
             Step::Wait {
                 until: at(20) + TICK
             }
         );
-        assert_eq!(next_step(at(20) + TICK, &slots), Step::Activate(SlotId::B));
+        assert_eq!(
+            next_step(at(20) + TICK, &slots, true),
+            Step::Activate(SlotId::B)
+        );
     }
 
     #[test]
@@ -171,19 +204,22 @@ mod tests {
         settle(&mut slots, at(0), 365 * DAY);
         let days = |n: u32| UNIX_EPOCH + DAY * n;
         assert_eq!(
-            next_step(days(335), &slots),
+            next_step(days(335), &slots, true),
             Step::Wait {
                 until: days(335) + TICK
             }
         );
         settle(&mut slots, days(336), 365 * DAY);
         assert_eq!(
-            next_step(days(350), &slots),
+            next_step(days(350), &slots, true),
             Step::Wait {
                 until: days(358) + TICK
             }
         );
-        assert_eq!(next_step(days(359), &slots), Step::Activate(SlotId::B));
+        assert_eq!(
+            next_step(days(359), &slots, true),
+            Step::Activate(SlotId::B)
+        );
     }
 
     #[test]
@@ -193,7 +229,7 @@ mod tests {
         settle(&mut slots, at(13), 24 * HOUR);
         settle(&mut slots, at(21), 24 * HOUR);
         assert_eq!(slots.get(SlotId::A).unwrap().status, Status::Old);
-        assert_eq!(next_step(at(26), &slots), Step::Retire(SlotId::A));
+        assert_eq!(next_step(at(26), &slots, true), Step::Retire(SlotId::A));
         settle(&mut slots, at(26), 24 * HOUR);
         assert_eq!(slots.get(SlotId::A).unwrap().status, Status::Prepared);
     }
@@ -220,31 +256,135 @@ mod tests {
     }
 
     #[test]
+    fn one_prepared_in_time_is_activated_at_the_threshold_whoever_lacks_it() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(0), 24 * HOUR);
+        settle(&mut slots, at(13), 24 * HOUR);
+        for acknowledged in [false, true] {
+            let until = at(20) + TICK;
+            let wait = Step::Wait { until };
+            assert_eq!(next_step(at(14), &slots, acknowledged), wait);
+            assert_eq!(
+                next_step(until, &slots, acknowledged),
+                Step::Activate(SlotId::B)
+            );
+        }
+    }
+
+    #[test]
+    fn one_prepared_too_late_waits_for_the_agents_but_not_for_long() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(0), 24 * HOUR);
+        let late = at(22);
+        assert_eq!(next_step(late, &slots, false), Step::Prepare(SlotId::B));
+        apply(
+            Step::Prepare(SlotId::B),
+            &mut slots,
+            late,
+            24 * HOUR,
+            "late",
+        );
+        let until = late + LATE_GRACE;
+        assert_eq!(next_step(late, &slots, false), Step::Wait { until });
+        assert_eq!(next_step(late, &slots, true), Step::Activate(SlotId::B));
+        assert_eq!(next_step(until, &slots, false), Step::Activate(SlotId::B));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_when_the_active_one_is_expired() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(0), 24 * HOUR);
+        let late = at(24) - Duration::from_secs(10);
+        apply(
+            Step::Prepare(SlotId::B),
+            &mut slots,
+            late,
+            24 * HOUR,
+            "late",
+        );
+        let until = late + Duration::from_secs(5);
+        assert_eq!(next_step(late, &slots, false), Step::Wait { until });
+        apply(Step::Retire(SlotId::B), &mut slots, late, 24 * HOUR, "");
+        assert_eq!(next_step(at(24), &slots, false), Step::Prepare(SlotId::B));
+        apply(
+            Step::Prepare(SlotId::B),
+            &mut slots,
+            at(24),
+            24 * HOUR,
+            "later",
+        );
+        assert_eq!(next_step(at(24), &slots, false), Step::Activate(SlotId::B));
+    }
+
+    #[test]
+    fn an_authority_from_the_future_is_replaced_at_once() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(24 * 365), 24 * HOUR);
+        let taken = settle(&mut slots, at(0), 24 * HOUR);
+        assert_eq!(
+            taken[..2],
+            [Step::Prepare(SlotId::B), Step::Activate(SlotId::B)]
+        );
+        let taken = settle(&mut slots, at(13), 24 * HOUR);
+        assert_eq!(
+            taken[..2],
+            [Step::Retire(SlotId::A), Step::Prepare(SlotId::A)]
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_an_hour_changes_nothing_for_one_that_is_older() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(1), 24 * HOUR);
+        let kept = slots.clone();
+        settle(&mut slots, at(2), 24 * HOUR);
+        settle(&mut slots, at(1), 24 * HOUR);
+        assert_eq!(slots, kept);
+    }
+
+    #[test]
+    fn a_prepared_authority_from_the_future_is_given_up() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(0), 24 * HOUR);
+        settle(&mut slots, at(13), 24 * HOUR);
+        assert_eq!(next_step(at(12), &slots, true), Step::Retire(SlotId::B));
+    }
+
+    #[test]
     fn an_svid_of_the_longest_life_is_never_cut_short() {
         assert_eq!(longest_svid_life(24 * HOUR), 4 * HOUR);
         assert_eq!(longest_svid_life(365 * DAY), 7 * DAY);
     }
 
     proptest! {
-        /// The server looks at odd times, is away for long, and crashes between steps.
+        /// The server looks at odd times, is away for long, crashes between steps, and its clock is
+        /// set back now and then.
         #[test]
         fn there_is_one_active_authority_and_each_was_published_before_it_signs(
             life in 1_u64..400 * 24 * 3600,
             pauses in prop::collection::vec(
-                (1_u64..40 * 24 * 3600, 0_usize..4, any::<bool>()), 1..60,
+                (
+                    prop_oneof![4 => 1..40 * 24 * 3600_i64, 1 => -40 * 24 * 3600..0_i64],
+                    0_usize..4,
+                    any::<bool>(),
+                    any::<bool>(),
+                ),
+                1..60,
             ),
         ) {
             let life = Duration::from_secs(life);
             let mut slots = Slots::default();
-            let mut now = UNIX_EPOCH;
+            let mut now = UNIX_EPOCH + DAY * 10_000;
             let mut published: BTreeSet<String> = BTreeSet::new();
-            let mut take = |slots: &mut Slots, now: SystemTime| {
-                let step = next_step(now, slots);
+            let mut made = 0;
+            let mut take = |slots: &mut Slots, now: SystemTime, acknowledged: bool| {
+                let step = next_step(now, slots, acknowledged);
                 if let Step::Activate(slot) = step {
                     assert!(published.contains(&slots.get(slot).unwrap().authority_id));
                 }
                 let had_active = slots.find(Status::Active).is_some();
-                apply(step, slots, now, life, &format!("{now:?}"));
+                made += 1;
+                apply(step, slots, now, life, &format!("{made}"));
                 published.extend(
                     slots.find(Status::Prepared).map(|(_, slot)| slot.authority_id.clone()),
                 );
@@ -255,16 +395,21 @@ mod tests {
                 assert!(active == 1 || (active == 0 && !had_active));
                 step
             };
-            for (pause, steps_before_crash, stays_away) in pauses {
+            for (pause, steps_before_crash, stays_away, acknowledged) in pauses {
                 for _ in 0..steps_before_crash {
-                    take(&mut slots, now);
+                    take(&mut slots, now, acknowledged);
                 }
                 if !stays_away {
-                    while !matches!(take(&mut slots, now), Step::Wait { .. }) {}
+                    let mut steps = 0;
+                    while !matches!(take(&mut slots, now, acknowledged), Step::Wait { .. }) {
+                        steps += 1;
+                        prop_assert!(steps < 8, "steps must come to an end");
+                    }
                     let (_, active) = slots.find(Status::Active).expect("one is active by now");
                     prop_assert!(active.is_valid(now));
                 }
-                now += Duration::from_secs(pause);
+                let by = Duration::from_secs(pause.unsigned_abs());
+                now = if pause < 0 { now - by } else { now + by };
             }
         }
     }

@@ -1,24 +1,46 @@
 //! Two slots for each kind of authority, and what stands in them. Pure data, as it is kept in the
 //! store; the keys themselves are in the key manager, under [`Kind::key_id`].
 
+use std::fmt;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use signet_model::lifetime::BACKDATE;
 
 /// The kinds of authority a server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Signs X509-SVIDs.
     X509,
     /// Signs JWT-SVIDs.
     Jwt,
+    /// Signs the JWT-SVIDs of those audiences that cannot verify the usual key's.
+    JwtAlternative,
     /// Signs WIT-SVIDs.
     Wit,
 }
 
 impl Kind {
-    /// The key manager's id for the key in `slot`, as SPIRE names it.
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::X509, Self::Jwt, Self::JwtAlternative, Self::Wit];
+
+    /// The name of `slot` in the store.
+    #[must_use]
+    pub fn slot_name(self, slot: SlotId) -> &'static str {
+        match (self, slot) {
+            (Self::X509, SlotId::A) => "x509-a",
+            (Self::X509, SlotId::B) => "x509-b",
+            (Self::Jwt, SlotId::A) => "jwt-a",
+            (Self::Jwt, SlotId::B) => "jwt-b",
+            (Self::JwtAlternative, SlotId::A) => "jwt-alt-a",
+            (Self::JwtAlternative, SlotId::B) => "jwt-alt-b",
+            (Self::Wit, SlotId::A) => "wit-a",
+            (Self::Wit, SlotId::B) => "wit-b",
+        }
+    }
+
+    /// The key manager's id for the key in `slot`, as SPIRE names those that it has too.
     #[must_use]
     pub fn key_id(self, slot: SlotId) -> &'static str {
         match (self, slot) {
@@ -26,9 +48,22 @@ impl Kind {
             (Self::X509, SlotId::B) => "x509-CA-B",
             (Self::Jwt, SlotId::A) => "JWT-Signer-A",
             (Self::Jwt, SlotId::B) => "JWT-Signer-B",
+            (Self::JwtAlternative, SlotId::A) => "JWT-Alternative-A",
+            (Self::JwtAlternative, SlotId::B) => "JWT-Alternative-B",
             (Self::Wit, SlotId::A) => "WIT-Signer-A",
             (Self::Wit, SlotId::B) => "WIT-Signer-B",
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X509 => "X.509",
+            Self::Jwt => "JWT",
+            Self::JwtAlternative => "alternative JWT",
+            Self::Wit => "WIT",
+        })
     }
 }
 
@@ -42,6 +77,9 @@ pub enum SlotId {
 }
 
 impl SlotId {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
     /// The slot beside this one.
     #[must_use]
     pub fn other(self) -> Self {
@@ -78,10 +116,26 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// True while the authority may sign or verify.
+    /// Whether the authority may sign now: it is neither over nor from the future. One from the
+    /// future was made by a clock that was wrong then, or is now; what it signs fails to verify, or
+    /// it would sign for far too long.
     #[must_use]
     pub fn is_valid(&self, now: SystemTime) -> bool {
-        now < self.not_after
+        !self.is_over(now) && !self.is_from_the_future(now)
+    }
+
+    /// Whether the authority has expired.
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.not_after <= now
+    }
+
+    /// Whether the authority is not valid yet. A certificate is valid [`BACKDATE`] before it was
+    /// issued, so a clock may be set back by as much.
+    #[must_use]
+    pub fn is_from_the_future(&self, now: SystemTime) -> bool {
+        now.checked_add(BACKDATE)
+            .is_some_and(|latest| latest < self.issued_at)
     }
 }
 
@@ -124,7 +178,7 @@ impl Slots {
     /// The slot with `status`, if one has it.
     #[must_use]
     pub fn find(&self, status: Status) -> Option<(SlotId, &Slot)> {
-        [SlotId::A, SlotId::B]
+        SlotId::BOTH
             .into_iter()
             .filter_map(|id| self.get(id).map(|slot| (id, slot)))
             .find(|(_, slot)| slot.status == status)
@@ -204,6 +258,7 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
@@ -265,6 +320,32 @@ mod tests {
             slots.retire(SlotId::A),
             Err(SlotError::NotRetirable(SlotId::A))
         );
+    }
+
+    #[test]
+    fn no_two_slots_share_a_name_or_a_key() {
+        let all = || {
+            Kind::ALL
+                .iter()
+                .flat_map(|kind| SlotId::BOTH.map(|slot| (*kind, slot)))
+        };
+        let names: BTreeSet<_> = all().map(|(kind, slot)| kind.slot_name(slot)).collect();
+        let keys: BTreeSet<_> = all().map(|(kind, slot)| kind.key_id(slot)).collect();
+        assert_eq!((names.len(), keys.len()), (8, 8));
+    }
+
+    #[test]
+    fn an_authority_is_valid_from_ten_seconds_before_it_was_made_until_its_end() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let slot = Slot {
+            authority_id: "id".to_owned(),
+            status: Status::Active,
+            issued_at: at(100),
+            not_after: at(200),
+        };
+        assert!(slot.is_from_the_future(at(89)) && !slot.is_valid(at(89)));
+        assert!(slot.is_valid(at(90)) && slot.is_valid(at(199)));
+        assert!(slot.is_over(at(200)) && !slot.is_valid(at(200)));
     }
 
     #[test]
