@@ -3,6 +3,7 @@
 
 use crate::attest::alias_selector;
 use crate::audit::{self, AuditEventExt};
+use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::entries::Match;
 use crate::issuer::Issuer;
@@ -56,6 +57,9 @@ pub enum AgentFault {
     /// The alias may not be.
     #[error("invalid agent ID")]
     Alias(#[from] EntryError),
+    /// Nothing can sign.
+    #[error(transparent)]
+    NoAuthority(#[from] NoAuthority),
     /// Not stored.
     #[error(transparent)]
     State(#[from] StateError),
@@ -140,7 +144,7 @@ impl Issuer {
     async fn try_renew(&self, id: &SpiffeId, csr: &[u8]) -> Result<IssuedX509, AgentFault> {
         let csr = csr::verify(csr)?;
         let agent = self.agent(id).ok_or(AgentFault::NotFound)?;
-        let authority = self.authorities.x509();
+        let authority = self.authorities.x509()?;
         let now = self.clock.now();
         let moment = Moment {
             now,

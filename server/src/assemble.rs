@@ -8,7 +8,7 @@ mod data_dir;
 mod pages;
 
 use crate::audit::Audit;
-use crate::authority::{AuthorityFault, AuthoritySettings};
+use crate::authority::{AuthorityFault, AuthoritySettings, JwtAlternative};
 use crate::config::{self, KeySettings, ServerConfig, StoreSettings};
 use crate::identity::IdentityFault;
 use crate::issuer::Settings;
@@ -197,7 +197,16 @@ fn authority_settings(settings: &config::AuthoritySettings) -> AuthoritySettings
         ttl: settings.ttl,
         ca_key_type: settings.ca_key_type,
         jwt_key_type: settings.jwt_key_type,
+        jwt_alternative: settings.jwt_alternative.as_ref().map(jwt_alternative),
+        wit_key_type: None,
         subject: ca_subject(&settings.subject),
+    }
+}
+
+fn jwt_alternative(settings: &config::JwtAlternativeSettings) -> JwtAlternative {
+    JwtAlternative {
+        key_type: settings.key_type,
+        audiences: settings.audiences.clone(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! been used; nobody else can use the token.
 
 use crate::audit::{self, AuditEventExt};
+use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use crate::state::{Plan, Snapshot, StateError};
@@ -48,6 +49,9 @@ pub enum AttestFault {
     /// Signing failed.
     #[error("failed to sign X509 SVID")]
     Sign(#[from] X509Error),
+    /// Nothing can sign.
+    #[error(transparent)]
+    NoAuthority(#[from] NoAuthority),
     /// The outcome was not stored.
     #[error(transparent)]
     State(#[from] StateError),
@@ -144,7 +148,7 @@ impl Issuer {
     }
 
     async fn sign_agent(&self, id: &SpiffeId, csr: &Csr) -> Result<IssuedX509, AttestFault> {
-        let authority = self.authorities.x509();
+        let authority = self.authorities.x509()?;
         let now = self.clock.now();
         let moment = Moment {
             now,

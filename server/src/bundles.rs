@@ -57,6 +57,17 @@ pub enum Write {
     Set,
 }
 
+/// Authorities that a bundle is to have besides its own.
+#[derive(Debug, Clone, Default)]
+pub struct Addition {
+    /// Roots for X.509-SVIDs.
+    pub x509: Vec<X509Authority>,
+    /// Keys for JWT-SVIDs.
+    pub jwt: Vec<JwtAuthority>,
+    /// Keys for WIT-SVIDs.
+    pub wit: Vec<JwtAuthority>,
+}
+
 impl Issuer {
     /// Our own bundle.
     pub fn own_bundle(&self) -> Option<Arc<Bundle>> {
@@ -93,15 +104,14 @@ impl Issuer {
     pub async fn append_bundle(
         &self,
         by: &Authorized,
-        x509: Vec<X509Authority>,
-        jwt: Vec<JwtAuthority>,
+        addition: Addition,
     ) -> Result<Arc<Bundle>, BundleFault> {
         let append = |snapshot: &Snapshot| {
             let own = snapshot
                 .index
                 .bundle(&self.trust_domain)
                 .ok_or(BundleFault::NotFound)?;
-            let bundle = Arc::new(appended(own, &x509, &jwt));
+            let bundle = Arc::new(appended(own, &addition));
             let plan = match bundle == *own {
                 true => Plan::default(),
                 false => put(bundle.clone()),
@@ -203,9 +213,9 @@ fn put(bundle: Arc<Bundle>) -> Plan {
 
 /// The union; the sequence number grows if something is new. An authority is known by its
 /// certificate or key, whatever its taint.
-pub fn appended(own: &Bundle, x509: &[X509Authority], jwt: &[JwtAuthority]) -> Bundle {
+pub fn appended(own: &Bundle, addition: &Addition) -> Bundle {
     let mut bundle = own.clone();
-    for authority in x509 {
+    for authority in &addition.x509 {
         if bundle
             .x509_authorities
             .iter()
@@ -214,19 +224,20 @@ pub fn appended(own: &Bundle, x509: &[X509Authority], jwt: &[JwtAuthority]) -> B
             bundle.x509_authorities.push(authority.clone());
         }
     }
-    for key in jwt {
-        if bundle
-            .jwt_authorities
-            .iter()
-            .all(|known| known.key_id != key.key_id)
-        {
-            bundle.jwt_authorities.push(key.clone());
-        }
-    }
+    append_keys(&mut bundle.jwt_authorities, &addition.jwt);
+    append_keys(&mut bundle.wit_authorities, &addition.wit);
     if bundle != *own {
         bundle.sequence += 1;
     }
     bundle
+}
+
+fn append_keys(known: &mut Vec<JwtAuthority>, keys: &[JwtAuthority]) {
+    for key in keys {
+        if known.iter().all(|known| known.key_id != key.key_id) {
+            known.push(key.clone());
+        }
+    }
 }
 
 fn dissociated(plan: Plan, entry: &Arc<Entry>, trust_domain: &TrustDomain) -> Plan {

@@ -1,5 +1,6 @@
 //! The server's own X.509-SVID, and what it verifies callers with: both follow the state.
 
+use crate::authority::NoAuthority;
 use crate::issuer::Issuer;
 use signet_ca::X509Error;
 use signet_crypto::{KeyError, KeyType, PrivateKey};
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 /// How soon a failed renewal is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// How often it is looked at whether the authority has changed.
+/// How often it is looked at whether the SVID is due, whatever the clock does.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Why the server has no SVID.
@@ -23,6 +24,9 @@ pub enum IdentityFault {
     /// No key could be made.
     #[error("could not make a key for the server's SVID")]
     Key(#[from] KeyError),
+    /// Nothing can sign it.
+    #[error(transparent)]
+    NoAuthority(#[from] NoAuthority),
     /// It may not be signed.
     #[error("the server's SVID was not approved")]
     Refused(#[from] Refusal),
@@ -38,7 +42,15 @@ pub enum IdentityFault {
 #[derive(Debug)]
 pub struct Held {
     authority_id: String,
+    not_before: SystemTime,
     renew_at: SystemTime,
+}
+
+impl Held {
+    /// At half life, or when the clock was set back to before it is valid.
+    fn is_due(&self, now: SystemTime) -> bool {
+        self.renew_at <= now || now < self.not_before
+    }
 }
 
 /// Makes a new SVID with a new key and serves it.
@@ -48,7 +60,7 @@ pub async fn renew(
     key_type: KeyType,
 ) -> Result<Held, IdentityFault> {
     let key = PrivateKey::generate(key_type)?;
-    let authority = issuer.authorities.x509();
+    let authority = issuer.authorities.x509()?;
     let now = issuer.clock.now();
     let moment = Moment {
         now,
@@ -61,11 +73,13 @@ pub async fn renew(
     let life = svid.not_after.duration_since(now).unwrap_or_default();
     Ok(Held {
         authority_id: authority.authority_id(),
+        not_before: svid.not_before,
         renew_at: now + life / 2,
     })
 }
 
-/// Renews the SVID at half life, or when another authority signs, until the stop signal.
+/// Renews the SVID at half life, and at once when another authority signs, until the stop signal. So
+/// the server has left an authority before that can be tainted.
 pub async fn keep_renewed(
     issuer: Arc<Issuer>,
     identity: Arc<Identity>,
@@ -73,15 +87,18 @@ pub async fn keep_renewed(
     mut held: Held,
     stop: Stop,
 ) -> Result<(), Infallible> {
+    let mut changes = issuer.authorities.changes();
     loop {
         let now = issuer.clock.now();
         let due = held.renew_at.duration_since(now).unwrap_or_default();
         tokio::select! {
             () = stop.stopped() => return Ok(()),
             () = tokio::time::sleep(due.min(PERIOD)) => {}
+            Ok(()) = changes.changed() => {}
         }
-        let same = issuer.authorities.x509().authority_id() == held.authority_id;
-        if same && issuer.clock.now() < held.renew_at {
+        let authority = issuer.authorities.x509();
+        let same = authority.is_ok_and(|authority| authority.authority_id() == held.authority_id);
+        if same && !held.is_due(issuer.clock.now()) {
             continue;
         }
         match renew(&issuer, &identity, key_type).await {

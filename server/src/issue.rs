@@ -4,11 +4,12 @@
 //! written before the SVID leaves.
 
 use crate::audit::{self, AuditEventExt};
+use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use signet_ca::{IssuedJwt, IssuedX509, JwtError, X509Error};
+use signet_ca::{IssuedJwt, IssuedX509, JwtAuthorityKey, JwtError, X509Error};
 use signet_crypto::{hex, sha256};
 use signet_model::{AuditEvent, Credential, EntryId, Moment, Refusal};
 use signet_spiffe::SpiffeId;
@@ -40,6 +41,9 @@ pub enum IssueFault {
     /// Signing failed.
     #[error("failed to sign JWT-SVID")]
     SignJwt(#[from] JwtError),
+    /// Nothing can sign.
+    #[error(transparent)]
+    NoAuthority(#[from] NoAuthority),
     /// The record was not kept, so nothing was given out.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -91,7 +95,7 @@ impl Issuer {
         granted: &signet_model::Authorized,
         csr: Csr,
     ) -> Result<IssuedX509, IssueFault> {
-        let authority = self.authorities.x509();
+        let authority = self.authorities.x509()?;
         let now = self.clock.now();
         let moment = Moment {
             now,
@@ -119,17 +123,16 @@ impl Issuer {
             Err(fault) => return Err(self.refuse(record, fault)),
         };
         let record = record.of_entry(granted.entry());
-        let key = self.authorities.jwt();
-        let now = self.clock.now();
-        let moment = Moment {
-            now,
-            authority_not_after: key.not_after,
+        let key = match self.authorities.jwt_for(&audience) {
+            Ok(key) => key,
+            Err(fault) => return Err(self.refuse(record, fault.into())),
         };
+        let moment = self.moment(&key);
         let jti = URL_SAFE_NO_PAD.encode(self.random_uuid().as_bytes());
         let policy = &self.settings.policy;
         let grant = signet_model::workload_jwt(policy, moment, &granted, audience, jti);
         let id = granted.entry().spiffe_id.clone();
-        Ok((self.sign_jwt(record, grant).await?, id))
+        Ok((self.sign_jwt(record, &key, grant).await?, id))
     }
 
     /// Mints an X.509-SVID for an administrator; all but the lifetime's limits is the CSR's.
@@ -157,7 +160,7 @@ impl Issuer {
         ttl: Option<Duration>,
     ) -> Result<(IssuedX509, SpiffeId), IssueFault> {
         let csr = csr::verify(csr)?;
-        let authority = self.authorities.x509();
+        let authority = self.authorities.x509()?;
         let now = self.clock.now();
         let moment = Moment {
             now,
@@ -183,28 +186,33 @@ impl Issuer {
         if self.settings.disable_jwt_svids {
             return Err(self.refuse(record, IssueFault::JwtDisabled));
         }
-        let key = self.authorities.jwt();
-        let moment = Moment {
+        let key = match self.authorities.jwt_for(&audience) {
+            Ok(key) => key,
+            Err(fault) => return Err(self.refuse(record, fault.into())),
+        };
+        let moment = self.moment(&key);
+        let grant = signet_model::mint_jwt(&self.settings.policy, moment, id, audience, ttl);
+        self.sign_jwt(record, &key, grant).await
+    }
+
+    fn moment(&self, key: &JwtAuthorityKey) -> Moment {
+        Moment {
             now: self.clock.now(),
             authority_not_after: key.not_after,
-        };
-        let grant = signet_model::mint_jwt(&self.settings.policy, moment, id, audience, ttl);
-        self.sign_jwt(record, grant).await
+        }
     }
 
     async fn sign_jwt(
         &self,
         record: AuditEvent,
+        key: &JwtAuthorityKey,
         grant: Result<signet_model::Approved<signet_model::JwtGrant>, Refusal>,
     ) -> Result<IssuedJwt, IssueFault> {
         let signed = match grant {
             Err(refusal) => Err(IssueFault::Refused(refusal)),
-            Ok(grant) => {
-                let key = self.authorities.jwt();
-                signet_ca::sign_jwt(&key, grant, self.clock.now())
-                    .await
-                    .map_err(IssueFault::from)
-            }
+            Ok(grant) => signet_ca::sign_jwt(key, grant, self.clock.now())
+                .await
+                .map_err(IssueFault::from),
         };
         match signed {
             Ok(jwt) => {

@@ -2,7 +2,7 @@
 //! that the operator chose. The use cases themselves are `impl Issuer` blocks, a file each.
 
 use crate::audit::Audit;
-use crate::authority::Authorities;
+use crate::authority::{Authorities, Reconciler};
 use crate::limits::Limits;
 use crate::state::State;
 use crate::sync::Online;
@@ -65,6 +65,8 @@ pub struct Issuer {
     pub state: Arc<State>,
     /// What signs.
     pub authorities: Arc<Authorities>,
+    /// What makes new authorities, and retires old ones.
+    pub rotation: Arc<Reconciler>,
     /// What callers' certificates are verified against.
     pub trust: Arc<Trust>,
     /// Which agents are connected, and what they have.

@@ -4,7 +4,7 @@
 use crate::api::{self, AuthorizeLayer, Origin};
 use crate::assemble::{StartError, attestors};
 use crate::audit::Audit;
-use crate::authority::{Authorities, AuthoritySettings, Reconciler};
+use crate::authority::{Authorities, AuthoritySettings, Parent, Reconciler, Turns};
 use crate::config::NodeAttestorSettings;
 use crate::identity;
 use crate::issuer::{Issuer, Settings};
@@ -78,9 +78,10 @@ impl Server {
         let (state, feed) = State::load(parts.store.clone(), trust_domain.clone()).await?;
         tasks.spawn_essential("change feed", state.clone().follow(feed, tasks.stop()));
         let online = Arc::new(Online::default());
-        let authorities = Arc::new(Authorities::default());
+        let alternative_for = parts.authority.alternative_for();
+        let authorities = Arc::new(Authorities::new(alternative_for));
         let ca_key_type = parts.authority.ca_key_type;
-        let reconciler = Reconciler {
+        let rotation = Arc::new(Reconciler {
             state: state.clone(),
             keys: parts.keys.clone(),
             authorities: authorities.clone(),
@@ -89,14 +90,20 @@ impl Server {
             random: parts.random.clone(),
             trust_domain: trust_domain.clone(),
             server_id: parts.server_id.clone(),
-            settings: parts.authority.clone(),
-        };
-        reconciler.settle().await?;
+            specs: parts.authority.specs(!parts.settings.disable_jwt_svids),
+            ttl: parts.authority.ttl,
+            parent: Parent::SelfSigned {
+                subject: parts.authority.subject.clone(),
+            },
+            turns: Turns::default(),
+        });
+        rotation.settle().await?;
         let attestors = attestors(&parts, &state)?;
         let issuer = Arc::new(Issuer {
             trust_domain: trust_domain.clone(),
             state,
             authorities,
+            rotation,
             trust: Arc::new(Trust::default()),
             online,
             limits: parts.limits,
@@ -117,18 +124,14 @@ impl Server {
             metrics: parts.metrics,
             tasks: parts.tasks,
         };
-        server.spawn_loops(reconciler, ca_key_type, held);
+        server.spawn_loops(ca_key_type, held);
         Ok(server)
     }
 
-    fn spawn_loops(
-        &self,
-        reconciler: Reconciler,
-        key_type: signet_crypto::KeyType,
-        held: identity::Held,
-    ) {
+    fn spawn_loops(&self, key_type: signet_crypto::KeyType, held: identity::Held) {
         let (issuer, tasks) = (&self.issuer, &self.tasks);
-        tasks.spawn_essential("authorities", reconciler.run(tasks.stop()));
+        let rotation = issuer.rotation.clone();
+        tasks.spawn_essential("authorities", rotation.run(tasks.stop()));
         let bundles = identity::follow_bundles(issuer.clone(), tasks.stop());
         tasks.spawn_essential("bundles", bundles);
         let identity = self.identity.clone();

@@ -143,6 +143,11 @@ impl Snapshot {
         self.slots.values()
     }
 
+    /// The revision that wrote the record with this key.
+    pub fn revision_of(&self, key: &str) -> Option<Revision> {
+        self.ledger.revision(key)
+    }
+
     fn commit_of(&self, plan: &Plan) -> Commit {
         let mut commit = Commit::new();
         for key in &plan.unchanged {

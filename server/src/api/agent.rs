@@ -341,6 +341,7 @@ fn attest_status(fault: &AttestFault) -> Status {
         AttestFault::NotApproved(_) | AttestFault::Sign(_) | AttestFault::Audit(_) => {
             Code::Internal
         }
+        AttestFault::NoAuthority(_) => Code::Unavailable,
         AttestFault::State(error) => super::code_of(error),
     };
     status_of(code, fault)
@@ -364,6 +365,7 @@ impl From<AgentFault> for Status {
             AgentFault::NotApproved(_) | AgentFault::Sign(_) | AgentFault::Audit(_) => {
                 Code::Internal
             }
+            AgentFault::NoAuthority(_) => Code::Unavailable,
             AgentFault::State(error) => super::code_of(error),
         };
         status_of(code, &fault)

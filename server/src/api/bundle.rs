@@ -3,7 +3,7 @@
 use super::page::page;
 use super::{authorized, status_of, types};
 use crate::audit::{self, AuditEventExt};
-use crate::bundles::{BundleFault, OnFederated, Write};
+use crate::bundles::{Addition, BundleFault, OnFederated, Write};
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use signet_proto::spire::server::bundle::v1::{self as api, bundle_server};
@@ -51,7 +51,12 @@ impl bundle_server::Bundle for BundleService {
         }
         let x509 = types::read_x509_authorities(&request.x509_authorities)?;
         let jwt = types::read_jwt_authorities(&request.jwt_authorities)?;
-        let appended = self.0.append_bundle(&by, x509, jwt).await;
+        let addition = Addition {
+            x509,
+            jwt,
+            ..Addition::default()
+        };
+        let appended = self.0.append_bundle(&by, addition).await;
         let own = appended.map_err(|fault| status(&fault))?;
         Ok(Response::new(masked(&own, request.output_mask.as_ref())))
     }
@@ -64,7 +69,11 @@ impl bundle_server::Bundle for BundleService {
         let key = request.into_inner().jwt_authority;
         let key = key.ok_or_else(|| Status::invalid_argument("missing JWT authority"))?;
         let key = types::read_jwt_authority(&key)?;
-        let appended = self.0.append_bundle(&by, Vec::new(), vec![key]).await;
+        let addition = Addition {
+            jwt: vec![key],
+            ..Addition::default()
+        };
+        let appended = self.0.append_bundle(&by, addition).await;
         let own = appended.map_err(|fault| status(&fault))?;
         let jwt_authorities = own
             .jwt_authorities

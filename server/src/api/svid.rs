@@ -172,7 +172,7 @@ fn code(fault: &IssueFault) -> Code {
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
         IssueFault::JwtDisabled => Code::Unimplemented,
         IssueFault::Refused(_) | IssueFault::SignX509(_) | IssueFault::SignJwt(_) => Code::Internal,
-        IssueFault::Audit(_) => Code::Unavailable,
+        IssueFault::NoAuthority(_) | IssueFault::Audit(_) => Code::Unavailable,
     }
 }
 

@@ -266,7 +266,7 @@ pub fn bundle(bundle: &Bundle) -> wire::Bundle {
             .refresh_hint
             .map_or(0, |hint| i64::try_from(hint.as_secs()).unwrap_or(i64::MAX)),
         sequence_number: bundle.sequence,
-        wit_authorities: Vec::new(),
+        wit_authorities: bundle.wit_authorities.iter().map(wit_authority).collect(),
     }
 }
 
@@ -282,6 +282,16 @@ pub fn x509_authority(authority: &X509Authority) -> wire::X509Certificate {
 /// A JWT authority.
 pub fn jwt_authority(authority: &JwtAuthority) -> wire::JwtKey {
     wire::JwtKey {
+        public_key: bytes::Bytes::copy_from_slice(authority.public_key.spki_der()),
+        key_id: authority.key_id.clone(),
+        expires_at: authority.expires_at.map_or(0, seconds),
+        tainted: authority.tainted,
+    }
+}
+
+/// A WIT authority.
+pub fn wit_authority(authority: &JwtAuthority) -> wire::WitKey {
+    wire::WitKey {
         public_key: bytes::Bytes::copy_from_slice(authority.public_key.spki_der()),
         key_id: authority.key_id.clone(),
         expires_at: authority.expires_at.map_or(0, seconds),

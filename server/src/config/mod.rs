@@ -7,6 +7,7 @@
 mod experimental;
 mod federation;
 mod flags;
+mod jwt_alternative;
 mod plugins;
 mod server;
 
@@ -24,6 +25,7 @@ use signet_crypto::KeyType;
 use signet_spiffe::{SpiffeId, TrustDomain};
 
 pub use flags::ServerFlags;
+pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
     KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings, X509PopRoots, X509PopSettings,
 };
@@ -87,6 +89,8 @@ pub struct AuthoritySettings {
     pub ca_key_type: KeyType,
     /// `jwt_key_type`.
     pub jwt_key_type: KeyType,
+    /// `jwt_alternative`: the second JWT key.
+    pub jwt_alternative: Option<JwtAlternativeSettings>,
     /// `ca_subject`.
     pub subject: CaSubject,
 }

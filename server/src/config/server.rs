@@ -9,9 +9,11 @@ use signet_config::{Key, Section, Unknown, format_duration};
 use signet_crypto::KeyType;
 use signet_spiffe::{SpiffeId, TrustDomain};
 
-use super::{AgentPruning, AuthoritySettings, CaSubject, RateLimits, SvidSettings};
+use super::{
+    AgentPruning, AuthoritySettings, CaSubject, RateLimits, SvidSettings, jwt_alternative,
+};
 
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     Key::implemented("trust_domain"),
     Key::implemented("bind_address"),
     Key::implemented("bind_port"),
@@ -22,6 +24,7 @@ pub(super) const KEYS: [Key; 24] = [
     Key::implemented("ca_ttl"),
     Key::implemented("ca_key_type"),
     Key::implemented("jwt_key_type"),
+    Key::implemented("jwt_alternative"),
     Key::implemented("ca_subject"),
     Key::implemented("default_x509_svid_ttl"),
     Key::implemented("default_jwt_svid_ttl"),
@@ -53,7 +56,7 @@ pub(super) const CA_SUBJECT_KEYS: [Key; 3] = [
 pub(super) const RATE_LIMIT_KEYS: [Key; 2] =
     [Key::implemented("attestation"), Key::implemented("signing")];
 
-const KEY_TYPES: [(&str, KeyType); 4] = [
+pub(super) const KEY_TYPES: [(&str, KeyType); 4] = [
     ("ec-p256", KeyType::EcP256),
     ("ec-p384", KeyType::EcP384),
     ("rsa-2048", KeyType::Rsa2048),
@@ -104,6 +107,7 @@ pub(super) fn authority(block: &Section<'_>) -> AuthoritySettings {
         jwt_key_type: block
             .choice("jwt_key_type", &KEY_TYPES)
             .unwrap_or(ca_key_type),
+        jwt_alternative: jwt_alternative::read(block),
         subject: ca_subject(block),
     }
 }

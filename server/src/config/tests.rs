@@ -527,3 +527,28 @@ fn a_missing_file_is_named() {
         "{text}"
     );
 }
+
+#[test]
+fn a_second_jwt_key_signs_for_the_audiences_named() {
+    let block =
+        "jwt_alternative { key_type = \"rsa-2048\", audiences = [\"https://legacy.example/*\"] }";
+    let chosen = quiet(&with(block)).authority.jwt_alternative.unwrap();
+    assert_eq!(chosen.key_type, KeyType::Rsa2048);
+    let audience = |text: &str| chosen.audiences.match_all(&[text.to_owned()]);
+    assert!(audience("https://legacy.example/api") && !audience("https://new.example"));
+    let none = quiet(&with("jwt_alternative {}")).authority.jwt_alternative;
+    assert_eq!(none, None);
+}
+
+#[test]
+fn half_a_second_jwt_key_is_refused() {
+    for block in [
+        "key_type = \"rsa-2048\"",
+        "audiences = [\"a\"]",
+        "key_type = \"rsa-1024\", audiences = [\"a\"]",
+        "key_type = \"rsa-2048\", audiences = [\"a\"], audience = \"b\"",
+    ] {
+        let found = problems(&with(&format!("jwt_alternative {{ {block} }}")));
+        assert_eq!(found.len(), 1, "{block}: {found:?}");
+    }
+}

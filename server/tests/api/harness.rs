@@ -124,7 +124,7 @@ impl World {
                 ttl: 24 * HOUR,
                 ca_key_type: KeyType::EcP256,
                 jwt_key_type: KeyType::EcP256,
-                subject: None,
+                ..AuthoritySettings::defaults()
             },
             limits: Limits::new(false, true),
             audit,

@@ -157,7 +157,13 @@ async fn an_svid_outlives_neither_its_entry_nor_its_authority() {
     assert_eq!(refusal(refused).0, Code::NotFound);
 
     let (world, node, made) = served(|entry, _| entry.x509_svid_ttl = i32::MAX).await;
-    let end = world.server.issuer().authorities.x509().not_after();
+    let end = world
+        .server
+        .issuer()
+        .authorities
+        .x509()
+        .unwrap()
+        .not_after();
     assert_eq!(issued(&node, &made).await.expires_at, seconds(end));
 }
 

@@ -205,7 +205,7 @@ impl World {
                 ttl: self.authority_ttl,
                 ca_key_type: KeyType::EcP256,
                 jwt_key_type: KeyType::EcP256,
-                subject: None,
+                ..AuthoritySettings::defaults()
             },
             limits: Limits::new(true, true),
             audit: Audit::memory().0,
