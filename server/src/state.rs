@@ -148,6 +148,14 @@ impl Snapshot {
         self.ledger.revision(key)
     }
 
+    /// What names the form an entry has: the revision that wrote it. Unlike the entry's own revision
+    /// number it never comes again in this store, not even for an entry made anew under the same id.
+    pub fn form(&self, entry: &Entry) -> i64 {
+        let written = self.revision_of(&keys::entry(&entry.id));
+        let written = written.map_or(0, |revision| revision.0);
+        i64::try_from(written).unwrap_or(i64::MAX)
+    }
+
     fn commit_of(&self, plan: &Plan) -> Commit {
         let mut commit = Commit::new();
         for key in &plan.unchanged {

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 pub struct Truth {
     /// The revision it is the truth of.
     pub revision: Revision,
-    /// The entries it may serve.
-    pub entries: BTreeMap<EntryId, Arc<Entry>>,
+    /// The entries it may serve, each with what names its form.
+    pub entries: BTreeMap<EntryId, (i64, Arc<Entry>)>,
     /// Our bundle, and those its entries federate with, each with a stamp of its content.
     pub bundles: BTreeMap<TrustDomain, (u64, Arc<Bundle>)>,
 }
@@ -31,11 +31,11 @@ impl Truth {
         let entries: BTreeMap<_, _> = index
             .authorized(agent, now)
             .into_iter()
-            .map(|entry| (entry.id.clone(), entry))
+            .map(|entry| (entry.id.clone(), (snapshot.form(&entry), entry)))
             .collect();
         let federated = entries
             .values()
-            .flat_map(|entry| entry.federates_with.iter());
+            .flat_map(|(_, entry)| entry.federates_with.iter());
         let wanted = federated.chain([index.trust_domain()]);
         let bundles = wanted
             .filter_map(|name| index.bundle(name))
@@ -58,7 +58,7 @@ impl Truth {
             entries: self
                 .entries
                 .iter()
-                .map(|(id, entry)| (id.clone(), mark(entry)))
+                .map(|(id, (form, entry))| (id.clone(), mark(*form, entry)))
                 .collect(),
             bundles: stamps.collect(),
         }
@@ -67,15 +67,16 @@ impl Truth {
     /// The hash that an agent which holds this sends.
     pub fn hash(&self) -> [u8; 32] {
         let entries = self.entries.values();
-        let entries = entries.map(|entry| (&entry.id, entry.revision_number, entry.created_at));
+        let entries = entries.map(|(form, entry)| (&entry.id, *form, entry.created_at));
         let bundles = self.bundles.iter().map(|(name, (stamp, _))| (name, *stamp));
         sha256(&holdings_lines(entries, bundles))
     }
 
     /// What must be sent to an agent that holds `held`.
     pub fn since(&self, held: &Holdings) -> Difference {
-        let newer =
-            |(id, entry): &(&EntryId, &Arc<Entry>)| held.entries.get(*id) != Some(&mark(entry));
+        let newer = |(id, (form, entry)): &(&EntryId, &(i64, Arc<Entry>))| {
+            held.entries.get(*id) != Some(&mark(*form, entry))
+        };
         let other = |(name, (stamp, _)): &(&TrustDomain, &(u64, Arc<Bundle>))| {
             held.bundles.get(*name) != Some(stamp)
         };
@@ -106,16 +107,19 @@ impl Truth {
     }
 }
 
-/// An entry's revision and creation: together they tell a changed or re-created entry.
+/// What names an entry's form, and its creation.
 type Mark = (i64, u64);
 
-fn mark(entry: &Entry) -> Mark {
+fn mark(form: i64, entry: &Entry) -> Mark {
     let created = entry
         .created_at
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    (entry.revision_number, created.as_secs())
+    (form, created.as_secs())
 }
+
+/// No entry has it: revisions of the store are never negative.
+const UNKNOWN_FORM: Mark = (-1, 0);
 
 /// What stands for a bundle's content. Not its sequence number: that is whatever an administrator
 /// gave, and may stay the same over a change.
@@ -138,14 +142,25 @@ pub struct Holdings {
 /// What makes an agent hold the truth.
 #[derive(Debug, Clone, Default)]
 pub struct Difference {
-    /// New or changed entries.
-    pub entries: Vec<Arc<Entry>>,
+    /// New or changed entries, each with what names its form.
+    pub entries: Vec<(i64, Arc<Entry>)>,
     /// Entries it may no longer serve.
     pub gone: Vec<EntryId>,
     /// New or changed bundles with their stamps.
     pub bundles: Vec<(u64, Arc<Bundle>)>,
     /// Bundles it no longer needs.
     pub unused: Vec<TrustDomain>,
+}
+
+impl Holdings {
+    /// The same entries and bundles, in forms of which nothing is known.
+    pub fn of_another_epoch(self) -> Self {
+        let entries = self.entries.into_keys().map(|id| (id, UNKNOWN_FORM));
+        Self {
+            entries: entries.collect(),
+            bundles: self.bundles,
+        }
+    }
 }
 
 impl Difference {

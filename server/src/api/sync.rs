@@ -140,6 +140,11 @@ impl Session {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.reset();
         loop {
+            let left = self
+                .peer
+                .not_after()
+                .duration_since(self.issuer.clock.now());
+            let end_of_svid = tokio::time::sleep(left.unwrap_or_default());
             tokio::select! {
                 request = self.requests.message() => match request? {
                     None => return Ok(()),
@@ -147,6 +152,7 @@ impl Session {
                 },
                 () = self.listener.changed() => self.push().await?,
                 _ = beat.tick() => self.beat().await?,
+                () = end_of_svid => self.check()?,
                 () = tokio::time::sleep_until(self.heard + SILENCE) => {
                     return Err(Status::unavailable("nothing was heard of the agent for 45 s"));
                 }
@@ -172,11 +178,16 @@ impl Session {
             self.note_version(&hello.agent_version).await?;
         }
         let truth = self.truth();
-        if hello.holdings_hash.as_ref() == truth.hash() {
+        if same_epoch && hello.holdings_hash.as_ref() == truth.hash() {
             self.held = truth.holdings();
         } else if !hello.holdings_hash.is_empty() && hello.revision > 0 {
             self.send(Out::NeedHoldings(api::NeedHoldings {})).await?;
-            self.held = self.read_holdings().await?;
+            let held = self.read_holdings().await?;
+            // A restored store counts its revisions from an older one on, for other content.
+            self.held = match same_epoch {
+                true => held,
+                false => held.of_another_epoch(),
+            };
         }
         self.push().await
     }
@@ -330,10 +341,11 @@ fn pages(difference: &Difference) -> Vec<api::Page> {
         }
         bytes += size;
     };
-    for entry in &difference.entries {
+    for (form, entry) in &difference.entries {
         let entry = types::entry(entry);
         room(&mut pages, prost::Message::encoded_len(&entry));
         last(&mut pages).upserts.push(entry);
+        last(&mut pages).marks.push(*form);
     }
     for (stamp, bundle) in &difference.bundles {
         let bundle = wire::Bundle {

@@ -15,7 +15,7 @@ use signet_proto::spire::server::entry::v1::{BatchDeleteEntryRequest, BatchUpdat
 use signet_proto::spire::types::permission_denied_details::Reason;
 use signet_proto::spire::types::{Bundle, Entry};
 use signet_server::state::{Plan, StateError};
-use signet_spiffe::{TrustDomain, X509Authority};
+use signet_spiffe::{TrustDomain, X509Authority, x509_svid};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -39,6 +39,7 @@ struct Update {
     epoch: Vec<u8>,
     revision: u64,
     upserts: Vec<Entry>,
+    marks: Vec<i64>,
     deletes: Vec<String>,
     bundles: Vec<Bundle>,
     removed: Vec<String>,
@@ -92,7 +93,9 @@ impl Stream {
                     update.revision = begin.revision;
                 }
                 In::Page(page) => {
+                    assert_eq!(page.upserts.len(), page.marks.len());
                     update.upserts.extend(page.upserts);
+                    update.marks.extend(page.marks);
                     update.deletes.extend(page.deletes);
                     update.bundles.extend(page.bundles);
                     update.removed.extend(page.removed_bundles);
@@ -145,8 +148,8 @@ fn holding(update: &Update) -> api::Hello {
         .collect();
     let created =
         |entry: &Entry| UNIX_EPOCH + Duration::from_secs(u64::try_from(entry.created_at).unwrap());
-    let entries = update.upserts.iter().zip(&ids);
-    let entries = entries.map(|(entry, id)| (id, entry.revision_number, created(entry)));
+    let entries = update.upserts.iter().zip(&update.marks).zip(&ids);
+    let entries = entries.map(|((entry, mark), id)| (id, *mark, created(entry)));
     let names: Vec<_> = update
         .bundles
         .iter()
@@ -218,13 +221,14 @@ async fn an_agent_that_holds_something_else_says_what_and_gets_the_difference() 
     };
     stream.say(Out::Hello(hello)).await;
     assert!(matches!(stream.hear().await.unwrap(), In::NeedHoldings(_)));
-    let holding = |id: &str, revision| api::Holding {
+    let holding = |id: &str, mark| api::Holding {
         entry_id: id.to_owned(),
-        entry_revision: revision,
+        entry_revision: mark,
         created_at: kept.created_at,
     };
+    let place = first.ids().iter().position(|id| *id == kept.id).unwrap();
     let one = api::Holdings {
-        holdings: vec![holding(&kept.id, 0), holding("stale", 9)],
+        holdings: vec![holding(&kept.id, first.marks[place]), holding("stale", 999)],
         more: true,
         ..api::Holdings::default()
     };
@@ -283,6 +287,87 @@ async fn a_new_changed_and_deleted_entry_is_pushed_at_once() {
     let (update, took) = stream.pushed().await;
     assert_eq!(update.deletes, [made.id]);
     assert!(took < SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_made_again_under_its_id_within_the_second_is_told_from_the_one_before() {
+    let (_world, channel, node, _) = served().await;
+    let fixed = |path| Entry {
+        id: "fixed".to_owned(),
+        ..entry(path, &node.id)
+    };
+    create(&channel, vec![fixed("/before")]).await;
+    let (away, first) = greeted(&node).await;
+    drop(away);
+    let ids = vec!["fixed".to_owned()];
+    EntryClient::new(channel.clone())
+        .batch_delete_entry(BatchDeleteEntryRequest { ids })
+        .await
+        .unwrap();
+    create(&channel, vec![fixed("/after")]).await;
+    let mut stream = Stream::open(&node).await;
+    stream.say(Out::Hello(holding(&first))).await;
+    assert!(matches!(stream.hear().await.unwrap(), In::NeedHoldings(_)));
+    let held = first.upserts.iter().zip(&first.marks);
+    let held = held.map(|(entry, mark)| api::Holding {
+        entry_id: entry.id.clone(),
+        entry_revision: *mark,
+        created_at: entry.created_at,
+    });
+    let held = api::Holdings {
+        holdings: held.collect(),
+        ..api::Holdings::default()
+    };
+    stream.say(Out::Holdings(held)).await;
+    let update = stream.update().await.unwrap();
+    assert_eq!(update.ids(), ["fixed"]);
+    let before = first.upserts.iter().find(|entry| entry.id == "fixed");
+    let before = before.unwrap();
+    let (created, revision) = (
+        update.upserts[0].created_at,
+        update.upserts[0].revision_number,
+    );
+    assert_eq!(
+        (created, revision),
+        (before.created_at, before.revision_number),
+        "only the mark tells them apart"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restored_store_every_entry_is_sent_again() {
+    let (_world, _channel, node, made) = served().await;
+    let (_stream, first) = greeted(&node).await;
+    let mut stream = Stream::open(&node).await;
+    let hello = api::Hello {
+        store_epoch: vec![1; 16].into(),
+        ..holding(&first)
+    };
+    stream.say(Out::Hello(hello)).await;
+    assert!(matches!(stream.hear().await.unwrap(), In::NeedHoldings(_)));
+    let held = api::Holdings {
+        holdings: vec![api::Holding {
+            entry_id: made.id.clone(),
+            entry_revision: first.marks[0],
+            created_at: made.created_at,
+        }],
+        ..api::Holdings::default()
+    };
+    stream.say(Out::Holdings(held)).await;
+    assert_eq!(stream.update().await.unwrap().ids(), [made.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_svid_that_opened_it() {
+    let (world, _channel, node, _) = served().await;
+    let end = x509_svid::parse(&node.shown.chain).unwrap().not_after;
+    let clock = world.server.issuer().clock.clone();
+    let left = end.duration_since(clock.now()).unwrap();
+    tokio::time::sleep(left - 7 * SECOND).await;
+    let (mut stream, _) = greeted(&node).await;
+    let (status, took) = stream.ended().await;
+    assert_eq!(reason(&status), Some(Reason::AgentExpired), "{status:?}");
+    assert!(took < 8 * SECOND, "not with the next heartbeat: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -508,14 +593,14 @@ async fn an_agent_that_has_seen_more_than_this_server_is_sent_elsewhere() {
     let mut stream = Stream::open(&node).await;
     stream.say(Out::Hello(ahead.clone())).await;
     assert_eq!(refusal(stream.hear().await).0, Code::Unavailable);
-    // In another life of the store the number means nothing.
+    // In another life of the store the number means nothing, and what is held has to be said.
     let restored = api::Hello {
         store_epoch: vec![0; 16].into(),
         ..ahead
     };
     let mut stream = Stream::open(&node).await;
     stream.say(Out::Hello(restored)).await;
-    assert!(stream.update().await.unwrap().is_empty());
+    assert!(matches!(stream.hear().await.unwrap(), In::NeedHoldings(_)));
 }
 
 #[tokio::test(start_paused = true)]
