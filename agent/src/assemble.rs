@@ -158,7 +158,8 @@ impl Agent {
             cache_max: settings.jwt_cache_size,
             policy: settings.policy,
         };
-        let jwt = JwtSvids::new(server.clone(), clock.clone(), jwt_config, jitter(1));
+        let bundle = holdings.own_bundle();
+        let jwt = JwtSvids::new(server.clone(), clock.clone(), bundle, jwt_config, jitter(1));
         let own = OwnStore::open(parts.data_dir, parts.keys, settings.policy)?;
         let (member, follow_member) = watch::channel(None);
         let rotator_config = RotatorConfig {
@@ -171,6 +172,8 @@ impl Agent {
             holdings: holdings.clone(),
             freshness: freshness.clone(),
             cache_max: settings.x509_cache_size,
+            member: follow_member.clone(),
+            clock: clock.clone(),
             interval: settings.sync_interval,
             version: env!("CARGO_PKG_VERSION"),
         };
@@ -191,9 +194,9 @@ impl Agent {
                 connection,
                 server,
                 holdings: holdings.clone(),
-                jwt: jwt.clone(),
                 clock: clock.clone(),
                 jitter: jitter(4),
+                taint_window: settings.policy.taint_window,
                 member,
             },
             identify: Arc::new(Identify::new(parts.workload_attestors, DEADLINE)),
@@ -399,6 +402,7 @@ fn parts(config: AgentConfig) -> Result<Parts, StartError> {
         settings: Settings {
             policy: SvidPolicy {
                 availability_target: config.availability_target,
+                taint_window: config.taint_window,
             },
             workload_key_type: config.workload_key_type,
             x509_cache_size: config.x509_cache_size,

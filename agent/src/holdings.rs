@@ -14,7 +14,7 @@ use signet_model::{EntryId, SelectorSet};
 use signet_runtime::Clock;
 use signet_spiffe::{Bundle, TrustDomain};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 
 /// Everything the agent holds for its workloads.
@@ -125,10 +125,31 @@ impl Holdings {
         })
     }
 
-    /// Whether everything that the server said so far is served.
+    /// Whether everything that the server said so far is served, and nothing is that an authority
+    /// signed which is tainted or gone.
     pub fn is_settled(&self, cache_max: usize) -> bool {
+        let now = self.clock.now();
         let plan = self.plan(cache_max);
         plan.iter().all(|planned| planned.reason == Due::Expiring)
+            && self.read(|cache| !cache.held().any(|held| held.serves_unsound(now)))
+    }
+
+    /// Plans when the SVIDs are replaced whose authority was tainted since the last time.
+    pub fn plan_replacements(&self, window: Duration, phase: f64) {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let wanted = inner.views.wanted(&inner.cache, now);
+        let affected = rotate::affected(&inner.cache, now, |entry| wanted.contains(&entry.id));
+        if affected.is_empty() {
+            return;
+        }
+        tracing::info!(
+            svids = affected.len(),
+            window_s = window.as_secs(),
+            "replacing the X509-SVIDs of a tainted authority"
+        );
+        let plan = rotate::replacements(affected, now, window, phase);
+        inner.cache.replace_at(plan);
     }
 
     /// The rotator did what it could for now.
@@ -148,8 +169,9 @@ impl Holdings {
         let held = || inner.cache.held();
         let rotations = held().filter_map(|held| Some(held.svid.as_ref()?.rotate_at));
         let retries = held().filter_map(|held| Some(held.refused.as_ref()?.retry_at()));
+        let replacements = held().filter_map(|held| held.replace_at);
         let expiry = inner.cache.next_expiry(now);
-        let all = rotations.chain(retries).chain(expiry);
+        let all = rotations.chain(retries).chain(replacements).chain(expiry);
         all.filter(|at| *at > now).min()
     }
 

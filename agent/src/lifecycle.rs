@@ -10,8 +10,8 @@
 //! Workloads go on being served meanwhile from what the agent holds.
 
 use crate::bootstrap::{Bootstrap, BootstrapError};
+use crate::cache::Standing;
 use crate::holdings::Holdings;
-use crate::jwt::JwtSvids;
 use crate::own::{OwnError, OwnStore, OwnSvid};
 use crate::rotate::Jitter;
 use crate::upstream::{
@@ -20,9 +20,8 @@ use crate::upstream::{
 use signet_model::AgentReason;
 use signet_node_attestor::AgentAttestor;
 use signet_runtime::{Backoff, Clock, Stop};
-use signet_spiffe::{Bundle, TrustDomain, x509_svid};
+use signet_spiffe::{Bundle, TrustDomain};
 use signet_tls::{Identity, IdentityError};
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,12 +110,12 @@ pub struct Lifecycle {
     pub server: Arc<GrpcServer>,
     /// Where the bundle arrives.
     pub holdings: Arc<Holdings>,
-    /// Whose tokens a tainted key spoils.
-    pub jwt: Arc<JwtSvids>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Spreads renewals.
     pub jitter: Jitter,
+    /// Over how long agents spread the renewal of an SVID whose authority is tainted.
+    pub taint_window: Duration,
     /// Tells who the agent is.
     pub member: watch::Sender<Option<OwnSvid>>,
 }
@@ -148,10 +147,9 @@ impl Lifecycle {
                 }
                 _ = bundle.changed() => {
                     let latest = bundle.borrow_and_update().clone();
-                    if let Some(latest) = latest && self.follow(&latest, &own)? {
-                        tracing::info!("the authority of this agent's SVID is tainted or gone; renewing it");
-                        own.renew_at = self.clock.now();
-                        look = Instant::now();
+                    if let Some(latest) = latest {
+                        self.follow(&latest, &mut own)?;
+                        look = self.timer(own.renew_at);
                     }
                 }
                 () = tokio::time::sleep_until(look) => {
@@ -174,7 +172,13 @@ impl Lifecycle {
             return Ok(Instant::now() + backoff.next_delay());
         };
         *own = next;
-        backoff.reset();
+        if self.is_sound(own) {
+            backoff.reset();
+        } else {
+            // The server has not heard of the taint yet.
+            let again = self.clock.now() + backoff.next_delay();
+            own.renew_at = own.renew_at.min(again);
+        }
         Ok(self.timer(own.renew_at))
     }
 
@@ -335,39 +339,40 @@ impl Lifecycle {
         Ok(Some(self.attest(Some(own)).await?))
     }
 
-    /// Takes over a new bundle; answers whether the agent's SVID has to move to another authority.
-    fn follow(&self, bundle: &Bundle, own: &OwnSvid) -> Result<bool, Ended> {
+    /// Takes over a new bundle. If it has tainted the authority of the agent's SVID, that is renewed
+    /// before the authority goes: afterwards the server would not let the agent in to renew it.
+    fn follow(&mut self, bundle: &Bundle, own: &mut OwnSvid) -> Result<(), Ended> {
         if bundle.x509_authorities.is_empty() {
             tracing::error!(
                 "the server's bundle has no X.509 authority; keeping the one before to reach it"
             );
-            return Ok(false);
+            return Ok(());
         }
         self.connection.trust.set(bundle);
         self.own.keep_bundle(bundle)?;
-        let tainted = tainted_keys(bundle);
-        if !tainted.is_empty() {
-            let dropped = self.jwt.drop_signed_with(&tainted);
-            tracing::info!(dropped, "dropped JWT-SVIDs signed with tainted keys");
+        let now = self.clock.now();
+        let renew_at = match own.standing(Some(bundle), now) {
+            Standing::Sound => return Ok(()),
+            Standing::Tainted => now + self.taint_window.mul_f64(self.jitter.draw()),
+            Standing::Gone => now,
+        };
+        if renew_at < own.renew_at {
+            tracing::info!("the authority of this agent's SVID is tainted or gone; renewing it");
+            own.renew_at = renew_at;
         }
-        Ok(!vouched_without_taint(bundle, own, self.clock.now()))
+        Ok(())
+    }
+
+    fn is_sound(&self, own: &OwnSvid) -> bool {
+        let bundle = self.holdings.own_bundle();
+        let bundle = bundle.borrow();
+        own.standing(bundle.as_deref(), self.clock.now()) == Standing::Sound
     }
 
     fn timer(&self, at: SystemTime) -> Instant {
         let wait = at.duration_since(self.clock.now()).unwrap_or_default();
         Instant::now() + wait.min(LONGEST_REST)
     }
-}
-
-fn tainted_keys(bundle: &Bundle) -> BTreeSet<String> {
-    let authorities = bundle.jwt_authorities.iter().filter(|one| one.tainted);
-    authorities.map(|one| one.key_id.clone()).collect()
-}
-
-fn vouched_without_taint(bundle: &Bundle, own: &OwnSvid, now: SystemTime) -> bool {
-    let mut bundle = bundle.clone();
-    bundle.x509_authorities.retain(|one| !one.tainted);
-    x509_svid::verify(&own.chain, &bundle, now).is_ok()
 }
 
 /// Why one attestation or renewal did not work.

@@ -3,6 +3,7 @@
 //! Two keys alternate, `agent-svid-A` and `agent-svid-B`, as in SPIRE: a new key never overwrites
 //! the one that the current SVID needs.
 
+use crate::cache::{Authorities, Standing};
 use crate::disk::{DataDir, DiskError, Stored};
 use crate::rotate::{CsrError, SvidPolicy, request_for, rotate_at};
 use crate::upstream::Chain;
@@ -32,6 +33,15 @@ pub struct OwnSvid {
     pub renew_at: SystemTime,
     /// Whether it is renewed by attesting again.
     pub reattestable: bool,
+}
+
+impl OwnSvid {
+    /// How it stands with the bundle of the trust domain, as far as that is known.
+    pub fn standing(&self, bundle: Option<&Bundle>, now: SystemTime) -> Standing {
+        bundle.map_or(Standing::Sound, |bundle| {
+            Authorities::of(bundle).standing(&self.chain, now)
+        })
+    }
 }
 
 /// Why there is no usable SVID of the agent.

@@ -170,8 +170,9 @@ fn build(cache: &Cache, selectors: &SelectorSet, before: &X509Answer, now: Syste
 /// A first answer waits for every matching entry that was not refused: what it would show must not
 /// depend on which SVID came first. Later, what is ready is shown, and what was shown stays while
 /// its replacement is under way: when an entry is replaced by another with the same SPIFFE ID, or
-/// all entries by others, the old identities stand until the new ones are ready. What has expired
-/// is never shown.
+/// all entries by others, the old identities stand until the new ones are ready. So does one whose
+/// authority left the bundle, for those who have it already; to others it is not given any more. What
+/// has expired is never shown.
 fn next_x509(before: &X509Answer, held: &[&Held], now: SystemTime) -> X509Answer {
     if held.is_empty() {
         return X509Answer::Denied;
@@ -179,7 +180,7 @@ fn next_x509(before: &X509Answer, held: &[&Held], now: SystemTime) -> X509Answer
     let ready: Vec<_> = held.iter().filter_map(|held| identity(held, now)).collect();
     let pending: BTreeSet<_> = held
         .iter()
-        .filter(|held| held.valid_svid(now).is_none() && held.refused.is_none())
+        .filter(|held| held.usable_svid(now).is_none() && held.is_hopeful())
         .map(|held| &held.entry.spiffe_id)
         .collect();
     let shown: Vec<_> = still_valid(before.identities(), now);
@@ -204,7 +205,7 @@ fn first_answer(ready: Vec<Identity>, complete: bool) -> X509Answer {
 fn identity(held: &Held, now: SystemTime) -> Option<Identity> {
     Some(Identity {
         entry: held.entry.clone(),
-        svid: held.valid_svid(now)?.clone(),
+        svid: held.usable_svid(now)?.clone(),
     })
 }
 

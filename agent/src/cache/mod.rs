@@ -4,22 +4,27 @@
 //! Plain state: no task, no clock, no randomness. [`Cache::apply`] takes what the server says is
 //! true and answers what changed; everything else is a question. Nothing is ever removed here
 //! because a refresh failed: an SVID leaves only when its entry leaves, its SPIFFE ID changes, a
-//! new one takes its place, it expired, or room is needed and nobody uses it.
+//! new one takes its place, it expired, or room is needed and nobody uses it. One whose authority
+//! left the bundle stays here until it is replaced, but is given to nobody new: see [`Standing`].
 
 mod selectors;
+mod standing;
 mod svid;
 
+pub use standing::{Authorities, Standing};
 pub use svid::{Due, HeldSvid, Refusal};
 
 use selectors::SelectorIndex;
 use signet_model::{Entry, EntryId, SelectorSet};
-use signet_spiffe::{Bundle, TrustDomain, X509Authority, x509_svid};
+use signet_spiffe::{Bundle, TrustDomain, X509Authority};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Why a new SVID does not settle the matter when a server has not yet heard of the taint.
+/// Why a new SVID does not settle the matter when a server has not yet heard of the taint, or when
+/// the agent has not yet heard of the authority.
 const STILL_TAINTED: &str = "the server signed with a tainted authority";
+const NOT_IN_BUNDLE: &str = "the server signed with an authority that is not in its bundle";
 
 /// What the server says is true now, whole or as a difference to what the agent holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +33,8 @@ pub struct Update {
     pub whole: bool,
     /// Entries to put, new or changed.
     pub entries: Vec<Arc<Entry>>,
+    /// What the server calls the form of an entry, where that is not its revision number.
+    pub marks: BTreeMap<EntryId, i64>,
     /// Entries the agent may no longer serve.
     pub removed_entries: Vec<EntryId>,
     /// Bundles to put: the own one and federated ones.
@@ -61,35 +68,57 @@ pub struct Held {
     pub svid: Option<Arc<HeldSvid>>,
     /// Why the server refused the last request for an SVID, until one succeeds.
     pub refused: Option<Refusal>,
-    /// Whether the SVID chains to no untainted authority of the own bundle any more.
-    pub tainted: bool,
+    /// How the SVID stands with the own bundle.
+    pub standing: Standing,
+    /// When a tainted SVID is to be replaced, once that is planned.
+    pub replace_at: Option<SystemTime>,
+    /// What the server calls this form of the entry.
+    pub mark: i64,
     /// When somebody last subscribed to it.
     pub used: Option<SystemTime>,
 }
 
 impl Held {
-    fn new(entry: Arc<Entry>) -> Self {
+    fn new(entry: Arc<Entry>, mark: i64) -> Self {
         Self {
             entry,
             svid: None,
             refused: None,
-            tainted: false,
+            standing: Standing::Sound,
+            replace_at: None,
+            mark,
             used: None,
-        }
-    }
-
-    fn refused_again(&self, why: &str, now: SystemTime) -> Refusal {
-        let before = self.refused.as_ref().map_or(0, |refusal| refusal.times);
-        Refusal {
-            why: why.to_owned(),
-            at: now,
-            times: before.saturating_add(1),
         }
     }
 
     /// The SVID, unless it has expired.
     pub fn valid_svid(&self, now: SystemTime) -> Option<&Arc<HeldSvid>> {
         self.svid.as_ref().filter(|svid| now < svid.not_after)
+    }
+
+    /// The SVID, unless it has expired or its authority is gone: peers refuse it then.
+    pub fn usable_svid(&self, now: SystemTime) -> Option<&Arc<HeldSvid>> {
+        let usable = self.standing != Standing::Gone;
+        self.valid_svid(now).filter(|_| usable)
+    }
+
+    /// Whether it is served to anybody, and with an SVID that is not sound.
+    pub fn serves_unsound(&self, now: SystemTime) -> bool {
+        let unsound = self.standing != Standing::Sound;
+        unsound && self.valid_svid(now).is_some() && self.is_served(now)
+    }
+
+    /// Whether workloads get it: it is not for SVID stores, not disabled and not at its end.
+    pub fn is_served(&self, now: SystemTime) -> bool {
+        let entry = &self.entry;
+        !entry.store_svid && !entry.disabled && entry.expires_at.is_none_or(|end| now < end)
+    }
+
+    fn judge(&mut self, standing: Standing) {
+        if self.standing != standing {
+            self.standing = standing;
+            self.replace_at = None;
+        }
     }
 }
 
@@ -119,7 +148,8 @@ impl Cache {
         let trusted = self.own_bundle().cloned();
         let (gone_entries, gone_bundles) = self.gone(&update);
         for entry in update.entries {
-            self.put_entry(entry, &mut changed);
+            let mark = update.marks.get(&entry.id).copied();
+            self.put_entry(entry, mark, &mut changed);
         }
         for id in gone_entries {
             self.remove_entry(&id, &mut changed);
@@ -132,28 +162,48 @@ impl Cache {
                 changed.bundles.insert(name);
             }
         }
-        if self.lost_an_authority(trusted.as_deref()) {
-            self.mark_tainted(now);
+        if changed.bundles.contains(&self.trust_domain) {
+            self.judge(trusted.as_deref(), now);
         }
         changed
     }
 
     /// Takes over a new SVID of an entry. One that came too late, for an entry that is gone or
-    /// names another SPIFFE ID by now, is dropped.
+    /// names another SPIFFE ID by now, is dropped. One that is no better than the one it would
+    /// replace is not taken either, and counts as a refusal until the bundle changes.
     pub fn put_svid(&mut self, id: &EntryId, svid: Arc<HeldSvid>, now: SystemTime) -> Changed {
-        let tainted = self.with_taint(true);
+        let bundle = self.own_bundle();
+        let standing = bundle.map_or(Standing::Sound, |bundle| {
+            Authorities::of(bundle).standing(&svid.chain, now)
+        });
         let Some(held) = self.held.get_mut(id) else {
             return Changed::default();
         };
         if held.entry.spiffe_id != svid.id {
             return Changed::default();
         }
-        held.tainted = tainted.is_some_and(|bundle| vouches(&bundle, &svid, now));
-        held.refused = held.tainted.then(|| held.refused_again(STILL_TAINTED, now));
-        held.svid = Some(svid);
+        held.refused = match standing {
+            Standing::Sound => None,
+            Standing::Tainted => Some(held.unusable_again(STILL_TAINTED, now)),
+            Standing::Gone => Some(held.unusable_again(NOT_IN_BUNDLE, now)),
+        };
+        if held.takes(standing, now) {
+            held.svid = Some(svid);
+            held.standing = standing;
+            held.replace_at = None;
+        }
         Changed {
             entries: vec![held.entry.clone()],
             bundles: BTreeSet::new(),
+        }
+    }
+
+    /// Sets when tainted SVIDs are to be replaced.
+    pub fn replace_at(&mut self, plan: impl IntoIterator<Item = (EntryId, SystemTime)>) {
+        for (id, at) in plan {
+            if let Some(held) = self.held.get_mut(&id) {
+                held.replace_at = Some(at);
+            }
         }
     }
 
@@ -176,7 +226,7 @@ impl Cache {
         candidates
             .iter()
             .filter_map(|id| self.held.get(id))
-            .filter(|held| is_served(&held.entry, now))
+            .filter(|held| held.is_served(now))
             .filter(|held| held.entry.selectors.is_subset(selectors))
             .collect()
     }
@@ -261,14 +311,16 @@ impl Cache {
         (entries.cloned().collect(), names.cloned().collect())
     }
 
-    fn put_entry(&mut self, entry: Arc<Entry>, changed: &mut Changed) {
+    fn put_entry(&mut self, entry: Arc<Entry>, mark: Option<i64>, changed: &mut Changed) {
         let id = entry.id.clone();
+        let mark = mark.unwrap_or(entry.revision_number);
         let Some(held) = self.held.get_mut(&id) else {
             self.index.insert(&entry);
             changed.entries.push(entry.clone());
-            self.held.insert(id, Held::new(entry));
+            self.held.insert(id, Held::new(entry, mark));
             return;
         };
+        held.mark = mark;
         if held.entry == entry {
             return;
         }
@@ -298,15 +350,6 @@ impl Cache {
         }
     }
 
-    /// The own bundle with only its tainted or only its untainted X.509 authorities; nothing when
-    /// there are none.
-    fn with_taint(&self, tainted: bool) -> Option<Bundle> {
-        let mut bundle = Bundle::clone(self.own_bundle()?);
-        let authorities = &mut bundle.x509_authorities;
-        authorities.retain(|authority| authority.tainted == tainted);
-        (!authorities.is_empty()).then_some(bundle)
-    }
-
     /// Whether an authority that counted before does not any more; else no SVID can be worse off.
     fn lost_an_authority(&self, before: Option<&Bundle>) -> bool {
         let after = self.own_bundle().map(|bundle| &bundle.x509_authorities);
@@ -318,24 +361,24 @@ impl Cache {
         counted.any(|one| after.is_none_or(|after| !after.contains(one)))
     }
 
-    fn mark_tainted(&mut self, now: SystemTime) {
-        let untainted = self.with_taint(false);
+    /// Looks anew at how the SVIDs stand with the bundle, and gives refusals that a bundle may
+    /// settle another chance. As long as no authority was lost, nothing sound can be worse off.
+    fn judge(&mut self, before: Option<&Bundle>, now: SystemTime) {
+        let Some(bundle) = self.own_bundle() else {
+            return;
+        };
+        let mut authorities = Authorities::of(bundle);
+        let lost = self.lost_an_authority(before);
         for held in self.held.values_mut() {
-            if let Some(svid) = &held.svid {
-                let vouched = untainted.as_ref().is_some_and(|b| vouches(b, svid, now));
-                held.tainted = !vouched;
+            held.refused = held.refused.take().filter(|refusal| !refusal.by_bundle);
+            if let Some(svid) = &held.svid
+                && (lost || held.standing != Standing::Sound)
+            {
+                let standing = authorities.standing(&svid.chain, now);
+                held.judge(standing);
             }
         }
     }
-}
-
-fn is_served(entry: &Entry, now: SystemTime) -> bool {
-    !entry.store_svid && !entry.disabled && entry.expires_at.is_none_or(|end| now < end)
-}
-
-/// Whether an authority of this bundle vouches for the SVID.
-fn vouches(bundle: &Bundle, svid: &HeldSvid, now: SystemTime) -> bool {
-    x509_svid::verify(&svid.chain, bundle, now).is_ok()
 }
 
 #[cfg(test)]

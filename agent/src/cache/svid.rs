@@ -1,6 +1,6 @@
 //! An X509-SVID as the agent holds it, and when it has to be replaced.
 
-use super::Held;
+use super::{Held, Standing};
 use signet_crypto::PrivateKey;
 use signet_model::Entry;
 use signet_spiffe::SpiffeId;
@@ -24,25 +24,9 @@ pub struct HeldSvid {
     pub not_after: SystemTime,
     /// When it is to be replaced; drawn once, so that checking more often does not mean earlier.
     pub rotate_at: SystemTime,
-    /// The form of the entry for which it was asked.
-    pub made_for: EntryForm,
-}
-
-/// Tells two forms of an entry apart: the revision, and the creation for entries that were deleted
-/// and made again under the same id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryForm {
-    revision: i64,
-    created_at: SystemTime,
-}
-
-impl From<&Entry> for EntryForm {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            revision: entry.revision_number,
-            created_at: entry.created_at,
-        }
-    }
+    /// The entry as it was when the SVID was asked for. The whole of it: one that was deleted and
+    /// made again within a second has the same revision number and creation.
+    pub made_for: Arc<Entry>,
 }
 
 /// That the server refused an SVID for an entry.
@@ -54,6 +38,9 @@ pub struct Refusal {
     pub at: SystemTime,
     /// How often in a row.
     pub times: u32,
+    /// Whether the server did sign, but with an authority that the bundle does not stand behind:
+    /// another bundle may settle it.
+    pub by_bundle: bool,
 }
 
 impl Refusal {
@@ -70,7 +57,9 @@ impl Refusal {
 pub enum Due {
     /// There is none, or it has expired: a workload may be waiting.
     Missing,
-    /// No authority of the bundle that is free of taint vouches for it.
+    /// Its authority is gone from the bundle: peers refuse it.
+    Revoked,
+    /// A tainted authority has a part in it, and its turn to be replaced has come.
     Tainted,
     /// The entry was changed since.
     Outdated,
@@ -84,15 +73,24 @@ impl Held {
         let Some(svid) = self.valid_svid(now) else {
             return Some(Due::Missing);
         };
-        if self.tainted {
+        if self.standing == Standing::Gone {
+            Some(Due::Revoked)
+        } else if self.replace_at.is_some_and(|at| now >= at) {
             Some(Due::Tainted)
-        } else if svid.made_for != EntryForm::from(self.entry.as_ref()) {
+        } else if svid.made_for != self.entry {
             Some(Due::Outdated)
-        } else if now >= svid.rotate_at {
+        } else if now >= svid.rotate_at && self.may_outlive(svid) {
             Some(Due::Expiring)
         } else {
             None
         }
+    }
+
+    /// Whether a new SVID could live longer than this one: none outlives its entry, and ends are
+    /// whole seconds.
+    fn may_outlive(&self, svid: &HeldSvid) -> bool {
+        let longer = svid.not_after + Duration::from_secs(1);
+        self.entry.expires_at.is_none_or(|end| longer <= end)
     }
 
     /// Whether a refusal is so fresh that asking again would only be a burden.
@@ -100,5 +98,40 @@ impl Held {
         self.refused
             .as_ref()
             .is_some_and(|refusal| now < refusal.retry_at())
+    }
+
+    /// Whether an SVID may still come soon.
+    pub fn is_hopeful(&self) -> bool {
+        let refused = self.refused.as_ref();
+        refused.is_none_or(|refusal| refusal.by_bundle)
+    }
+
+    /// Whether a new SVID that stands so takes the place of the one that is held. A tainted one
+    /// helps only where there is nothing better, and nobody could verify one of no authority.
+    pub(super) fn takes(&self, standing: Standing, now: SystemTime) -> bool {
+        match standing {
+            Standing::Sound => true,
+            Standing::Tainted => self
+                .usable_svid(now)
+                .is_none_or(|old| now >= old.rotate_at || old.made_for != self.entry),
+            Standing::Gone => false,
+        }
+    }
+
+    pub(super) fn refused_again(&self, why: &str, now: SystemTime) -> Refusal {
+        let before = self.refused.as_ref().map_or(0, |refusal| refusal.times);
+        Refusal {
+            why: why.to_owned(),
+            at: now,
+            times: before.saturating_add(1),
+            by_bundle: false,
+        }
+    }
+
+    pub(super) fn unusable_again(&self, why: &str, now: SystemTime) -> Refusal {
+        Refusal {
+            by_bundle: true,
+            ..self.refused_again(why, now)
+        }
     }
 }

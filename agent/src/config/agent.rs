@@ -40,10 +40,12 @@ pub(super) const KEYS: [Key; 20] = [
     Key::ignored("log_selectors", "the values of selectors are never logged"),
 ];
 
-const WORKLOAD_KEY_TYPES: [(&str, KeyType); 3] = [
+/// SPIRE's agent knows no `rsa-4096` here; its server takes such keys all the same.
+const WORKLOAD_KEY_TYPES: [(&str, KeyType); 4] = [
     ("ec-p256", KeyType::EcP256),
     ("ec-p384", KeyType::EcP384),
     ("rsa-2048", KeyType::Rsa2048),
+    ("rsa-4096", KeyType::Rsa4096),
 ];
 
 const DEFAULT_CACHE_SIZE: usize = 1000;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use signet_config::sections::check_feature_flags;
 use signet_config::{Key, Section, Unknown};
 
+use crate::rotate::DEFAULT_TAINT_WINDOW;
+
 const NO_WINDOWS: &str = "it is for Windows; the sockets are at socket_path and admin_socket_path";
 
-const KEYS: [Key; 9] = [
+const KEYS: [Key; 10] = [
     Key::implemented("sync_interval"),
+    Key::implemented("taint_window"),
     Key::implemented("feature_flags"),
     Key::ignored(
         "use_sync_authorized_entries",
@@ -33,10 +36,27 @@ const KEYS: [Key; 9] = [
 
 const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Checks the block and answers `sync_interval`.
-pub(super) fn read(agent: &Section<'_>) -> Duration {
+/// A key that was stolen must not stay in use for longer, and SVIDs of an hour come up for renewal
+/// by themselves after half of it.
+const MAX_TAINT_WINDOW: Duration = Duration::from_secs(30 * 60);
+
+/// What the block says.
+pub(super) struct Experimental {
+    pub(super) sync_interval: Duration,
+    pub(super) taint_window: Duration,
+}
+
+/// Checks the block and reads it.
+pub(super) fn read(agent: &Section<'_>) -> Experimental {
     let block = agent.block("experimental");
     block.check(&[&KEYS], Unknown::Warned);
     check_feature_flags(&block);
-    block.ttl("sync_interval").unwrap_or(DEFAULT_SYNC_INTERVAL)
+    let taint_window = block.duration("taint_window");
+    if taint_window.is_some_and(|window| window > MAX_TAINT_WINDOW) {
+        block.problem("taint_window", "must be at most 30m");
+    }
+    Experimental {
+        sync_interval: block.ttl("sync_interval").unwrap_or(DEFAULT_SYNC_INTERVAL),
+        taint_window: taint_window.unwrap_or(DEFAULT_TAINT_WINDOW),
+    }
 }

@@ -75,6 +75,8 @@ pub struct AgentConfig {
     pub jwt_cache_size: usize,
     /// `experimental.sync_interval`: how often a server without our stream is asked.
     pub sync_interval: Duration,
+    /// `experimental.taint_window`: over how long the SVIDs of a tainted authority are replaced.
+    pub taint_window: Duration,
     /// `log_*`.
     pub log: LogSettings,
     /// `health_checks`; `None` if the listener is off.
@@ -139,6 +141,7 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<AgentConfig> {
     let (socket_path, admin_socket_path) = agent::sockets(block);
     let data_dir = block.path("data_dir").unwrap_or(".".into());
     let plugins = plugins::read(root, &data_dir);
+    let experimental = experimental::read(block);
     Some(AgentConfig {
         workload_api: !agent::switch(block, "disable_workload_api"),
         join_token: agent::join_token(block),
@@ -148,7 +151,8 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<AgentConfig> {
         workload_key_type: agent::workload_key_type(block),
         x509_cache_size: agent::cache_size(block, "x509_svid_cache_max_size"),
         jwt_cache_size: agent::cache_size(block, "jwt_svid_cache_max_size"),
-        sync_interval: experimental::read(block),
+        sync_interval: experimental.sync_interval,
+        taint_window: experimental.taint_window,
         log: LogSettings::read(block),
         health: HealthSettings::read(root),
         telemetry: TelemetrySettings::read(root, "spire_agent"),

@@ -107,7 +107,7 @@ fn every_key_of_the_agent_block_is_read() {
         availability_target = "48h", workload_x509_svid_key_type = "RSA-2048"
         x509_svid_cache_max_size = 5, jwt_svid_cache_max_size = 0
         disable_workload_api = true, rebootstrap_mode = "never"
-        experimental { sync_interval = "1s" }"#,
+        experimental { sync_interval = "1s", taint_window = "2m" }"#,
     ));
     assert_eq!(config.socket_path, Path::new("/run/a/api.sock"));
     assert_eq!(
@@ -124,6 +124,7 @@ fn every_key_of_the_agent_block_is_read() {
     assert_eq!(config.workload_key_type, KeyType::Rsa2048);
     assert_eq!((config.x509_cache_size, config.jwt_cache_size), (5, 1000));
     assert_eq!(config.sync_interval, Duration::from_secs(1));
+    assert_eq!(config.taint_window, Duration::from_secs(120));
     assert_eq!(
         config.keys,
         KeySettings::Disk {
@@ -140,7 +141,7 @@ fn all_problems_of_all_blocks_come_at_once() {
         server_port = 0
         insecure_bootstrap = "true"
         availability_target = "1h"
-        workload_x509_svid_key_type = "rsa-4096"
+        workload_x509_svid_key_type = "rsa-1024"
         join_token = "hunter2"
         join_token_file = "/t"
         rebootstrap_mode = "sometimes"
@@ -154,7 +155,7 @@ fn all_problems_of_all_blocks_come_at_once() {
         "agent.conf:4: agent.server_port: ",
         "agent.conf:5: agent.insecure_bootstrap: needs true or false without quotes",
         "agent.conf:6: agent.availability_target: must be at least 24h",
-        "agent.conf:7: agent.workload_x509_svid_key_type: \"rsa-4096\" is none of: ",
+        "agent.conf:7: agent.workload_x509_svid_key_type: \"rsa-1024\" is none of: ",
         "agent.conf:9: agent.join_token_file: stands beside join_token",
         "agent.conf:10: agent.rebootstrap_mode: \"sometimes\" is none of: never, auto, always",
         "agent.conf:12: plugins.WorkloadAttestor \"docker\": not supported yet: ",
@@ -307,6 +308,7 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
         "experimental { broker { socket_path = \"/s\" } }",
         "experimental { feature_flags = [\"wit-svid\"] }",
         "experimental { feature_flags = [\"telepathy\"] }",
+        "experimental { taint_window = \"1h\" }",
         "unheard_of = true",
     ] {
         assert_eq!(problems(&with(keys)).len(), 1, "{keys}");
@@ -328,6 +330,17 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
         "sds {}, experimental { ratelimit {}, broker {} }, authorized_delegates = []\n\
          rebootstrap_mode = \"never\", rebootstrap_delay = \"10m\"",
     ));
+}
+
+#[test]
+fn workload_keys_are_of_any_type_that_is_made_and_replaced_at_once_if_that_is_wanted() {
+    for key_type in KeyType::ALL {
+        let keys = format!("workload_x509_svid_key_type = \"{key_type}\"");
+        assert_eq!(quiet(&with(&keys)).workload_key_type, key_type);
+    }
+    let config = quiet(&with("experimental { taint_window = \"0s\" }"));
+    assert_eq!(config.taint_window, Duration::ZERO);
+    assert_eq!(quiet(&with("")).taint_window, Duration::from_secs(30));
 }
 
 #[test]

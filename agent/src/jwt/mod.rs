@@ -2,8 +2,10 @@
 //! at half life.
 //!
 //! Callers that miss together share one call to the server. A token that is still valid is better
-//! than an error: it is given when a renewal fails.
+//! than an error: it is given when a renewal fails. A token of a key that is tainted, or that left
+//! the bundle, is given to nobody from the moment the agent knows.
 
+mod keys;
 mod store;
 
 pub use store::Key;
@@ -12,13 +14,15 @@ use crate::rotate::{Jitter, SvidPolicy, rotate_at};
 use crate::upstream::{CALL_TIMEOUT, CallError, NewJwt, Server};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use keys::JwtKeys;
 use signet_model::Entry;
 use signet_runtime::{Backoff, Clock};
-use signet_spiffe::jwt_svid;
+use signet_spiffe::{Bundle, jwt_svid};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use store::{Store, Token};
+use tokio::sync::watch;
 
 /// How many tokens are kept when the operator does not say.
 pub const DEFAULT_CACHE_MAX: usize = 1000;
@@ -82,22 +86,34 @@ pub struct JwtSvids {
 struct Inner {
     store: Store<Flight>,
     jitter: Jitter,
+    /// The own bundle, whose keys the tokens are signed with.
+    bundle: OwnBundle,
+    keys: JwtKeys,
 }
 
+type OwnBundle = watch::Receiver<Option<Arc<Bundle>>>;
+
 impl JwtSvids {
-    /// An empty cache in front of this server.
+    /// An empty cache in front of this server, which follows the own bundle.
     pub fn new(
         server: Arc<dyn Server>,
         clock: Arc<dyn Clock>,
+        mut bundle: OwnBundle,
         config: JwtConfig,
         jitter: Jitter,
     ) -> Arc<Self> {
-        let store = Store::new(config.cache_max);
+        bundle.mark_changed();
+        let inner = Inner {
+            store: Store::new(config.cache_max),
+            jitter,
+            bundle,
+            keys: JwtKeys::default(),
+        };
         Arc::new(Self {
             server,
             clock,
             config,
-            inner: Mutex::new(Inner { store, jitter }),
+            inner: Mutex::new(inner),
         })
     }
 
@@ -120,15 +136,6 @@ impl JwtSvids {
         let limit = valid.as_ref().map_or(CALL_TIMEOUT, |_| RENEWAL_PATIENCE);
         let fetched = within(limit, flight).await;
         self.settle(&key, valid, fetched)
-    }
-
-    /// Drops the tokens signed with these keys, since they are tainted.
-    pub fn drop_signed_with(&self, key_ids: &BTreeSet<String>) -> usize {
-        let signed = |token: &Token| {
-            let key_id = token.key_id.as_ref();
-            key_id.is_some_and(|id| key_ids.contains(id))
-        };
-        self.lock().store.drop_where(signed)
     }
 
     /// How many tokens are held.
@@ -172,6 +179,9 @@ impl JwtSvids {
     ) -> Result<Arc<str>, JwtError> {
         let now = self.clock.now();
         let mut inner = self.lock();
+        // The key may have been lost while this caller waited.
+        let fetched = fetched.and_then(|token| inner.good(token).ok_or_else(|| lost_key().into()));
+        let valid = valid.and_then(|token| inner.good(token));
         let slot = inner.store.slot(key);
         slot.flight = slot.flight.take().filter(|flight| flight.peek().is_none());
         match (fetched, valid) {
@@ -202,14 +212,20 @@ impl JwtSvids {
     ) -> Result<Arc<Token>, JwtError> {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 1.5);
         loop {
-            match self.server.new_jwt_svid(&key.entry_id, &audience).await {
-                Ok(jwt) => return self.check(&key, jwt).map(Arc::new),
-                Err(error) if retry && error.is_transient() => {
+            match self.ask(&key, &audience).await {
+                Err(JwtError::Call(error)) if retry && error.is_transient() => {
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
-                Err(error) => return Err(error.into()),
+                answer => return answer,
             }
         }
+    }
+
+    async fn ask(&self, key: &Key, audience: &[String]) -> Result<Arc<Token>, JwtError> {
+        let jwt = self.server.new_jwt_svid(&key.entry_id, audience).await?;
+        let token = Arc::new(self.check(key, jwt)?);
+        let good = self.lock().good(token);
+        good.ok_or_else(|| lost_key().into())
     }
 
     /// Takes a token only if it names whom and what was asked for.
@@ -237,11 +253,44 @@ impl JwtSvids {
         })
     }
 
+    /// The state, which knows the latest bundle: nobody is given what a lost key signed.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Plain data: a panic elsewhere ends the program anyway.
-        self.inner
+        let mut inner = self
+            .inner
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        inner.follow_bundle();
+        inner
+    }
+}
+
+impl Inner {
+    fn follow_bundle(&mut self) {
+        if !self.bundle.has_changed().unwrap_or(false) {
+            return;
+        }
+        let Some(bundle) = self.bundle.borrow_and_update().clone() else {
+            return;
+        };
+        self.keys.follow(&bundle);
+        let keys = &self.keys;
+        let dropped = self.store.drop_where(|token| keys.signed(token));
+        if dropped > 0 {
+            tracing::info!(dropped, "dropped JWT-SVIDs whose key is tainted or gone");
+        }
+    }
+
+    /// The token, unless its key is lost.
+    fn good(&self, token: Arc<Token>) -> Option<Arc<Token>> {
+        (!self.keys.signed(&token)).then_some(token)
+    }
+}
+
+/// A server that has not yet heard of the taint will have by the next try.
+fn lost_key() -> CallError {
+    CallError::Transient {
+        message: "the server signed with a key that is tainted or gone".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The JWT cache against a server that follows a script.
 
 use super::*;
-use crate::testing::{FakeServer, HOUR, entry, noon};
+use crate::testing::{FakeServer, HOUR, entry, noon, td};
 use signet_runtime::TokioClock;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +9,7 @@ struct World {
     server: Arc<FakeServer>,
     jwt: Arc<JwtSvids>,
     entry: Arc<Entry>,
+    bundle: watch::Sender<Option<Arc<Bundle>>>,
 }
 
 fn world(script: impl FnOnce(&mut FakeServer)) -> World {
@@ -21,10 +22,12 @@ fn world(script: impl FnOnce(&mut FakeServer)) -> World {
         cache_max: 2,
         policy: SvidPolicy::default(),
     };
+    let (bundle, follow) = watch::channel(Some(Arc::new(server.ca.bundle())));
     World {
-        jwt: JwtSvids::new(server.clone(), clock, config, Jitter::seeded(1)),
+        jwt: JwtSvids::new(server.clone(), clock, follow, config, Jitter::seeded(1)),
         server,
         entry: Arc::new(entry),
+        bundle,
     }
 }
 
@@ -32,6 +35,13 @@ impl World {
     async fn get(&self, audience: &[&str]) -> Result<Arc<str>, JwtError> {
         let audience: Vec<_> = audience.iter().map(|&one| one.to_owned()).collect();
         self.jwt.get(&self.entry, &audience).await
+    }
+
+    /// The server's key is tainted, or not any more.
+    fn taint(&self, tainted: bool) {
+        let mut bundle = self.server.ca.bundle();
+        bundle.jwt_authorities[0].tainted = tainted;
+        self.bundle.send_replace(Some(Arc::new(bundle)));
     }
 
     fn calls(&self) -> usize {
@@ -134,21 +144,61 @@ async fn no_more_tokens_are_kept_than_allowed_and_the_last_used_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_of_a_tainted_key_are_dropped() {
+async fn tokens_of_a_tainted_key_and_of_one_that_left_the_bundle_are_gone_at_once() {
+    let world = world(|_| {});
+    for lose in [
+        |world: &World| world.taint(true),
+        |world: &World| {
+            drop(
+                world
+                    .bundle
+                    .send_replace(Some(Arc::new(Bundle::empty(td())))),
+            )
+        },
+    ] {
+        world.taint(false);
+        world.get(&["x"]).await.expect("issued");
+        assert_eq!(world.jwt.len(), 1);
+        lose(&world);
+        assert!(world.jwt.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_with_more_keys_costs_no_token() {
     let world = world(|_| {});
     world.get(&["x"]).await.expect("issued");
-    assert_eq!(
-        world
-            .jwt
-            .drop_signed_with(&BTreeSet::from(["other".to_owned()])),
-        0
-    );
-    assert_eq!(
-        world
-            .jwt
-            .drop_signed_with(&BTreeSet::from(["key-1".to_owned()])),
-        1
-    );
+    let mut bundle = world.server.ca.bundle();
+    let mut more = crate::testing::Ca::new().bundle().jwt_authorities;
+    more[0].key_id = "key-2".to_owned();
+    bundle.jwt_authorities.append(&mut more);
+    world.bundle.send_replace(Some(Arc::new(bundle)));
+    world.get(&["x"]).await.expect("cached");
+    assert_eq!(world.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_still_signs_with_a_tainted_key_is_asked_until_it_does_not() {
+    let world = world(|_| {});
+    world.taint(true);
+    let heard = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.taint(false);
+    };
+    let (token, ()) = tokio::join!(world.get(&["x"]), heard);
+    token.expect("signed with a sound key");
+    assert!(world.calls() > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_key_is_tainted_on_its_way_is_not_given_even_if_there_is_no_other() {
+    let world = world(|server| server.jwt_delay = Duration::from_secs(1));
+    let tainted = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.taint(true);
+    };
+    let (token, ()) = tokio::join!(world.get(&["x"]), tainted);
+    token.expect_err("late");
     assert!(world.jwt.is_empty());
 }
 

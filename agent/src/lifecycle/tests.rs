@@ -3,21 +3,24 @@
 use super::*;
 use crate::config::{BundleFormat, BundleSource};
 use crate::disk::DataDir;
-use crate::jwt::JwtConfig;
 use crate::rotate::SvidPolicy;
 use crate::testing::upstream::{Reached, Upstream, refused};
-use crate::testing::{Ca, HOUR, td};
+use crate::testing::{Ca, HOUR, entry, selectors, td, whole};
+use crate::views::X509Answer;
 use signet_crypto::SecretString;
 use signet_keys::KeyManager;
 use signet_keys::disk::DiskKeys;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_proto::spire::types::permission_denied_details::Reason;
 use signet_runtime::Tasks;
+use signet_spiffe::X509Authority;
 use signet_spiffe::pem::encode_pem_certs;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 use tonic::Status;
+
+const WINDOW: Duration = Duration::from_secs(30);
 
 /// An agent's node: what survives a restart of the agent.
 struct Node {
@@ -55,9 +58,6 @@ impl Node {
         let own = OwnStore::open(dir, keys, SvidPolicy::default()).expect("opened");
         let (clock, server) = (self.reached.clock.clone(), self.reached.server.clone());
         let holdings = Arc::new(Holdings::new(td(), clock.clone()));
-        let jwt_config = JwtConfig::default();
-        let jitter = Jitter::seeded(1);
-        let jwt = JwtSvids::new(server.clone(), clock.clone(), jwt_config, jitter);
         let (member, follow) = watch::channel(None);
         let lifecycle = Lifecycle {
             trust_domain: td(),
@@ -77,9 +77,9 @@ impl Node {
             connection: self.reached.connection.clone(),
             server,
             holdings: holdings.clone(),
-            jwt,
             clock,
             jitter: Jitter::seeded(2),
+            taint_window: WINDOW,
             member,
         };
         let tasks = Tasks::new();
@@ -337,22 +337,45 @@ async fn a_used_join_token_is_tried_for_a_minute() {
     assert!((60..120).contains(&waited), "{waited}");
 }
 
+/// A bundle of a new authority, in which the server's old one has this part.
+fn bundle_after(node: &Node, old: impl FnOnce(X509Authority) -> Option<X509Authority>) -> Bundle {
+    let mut bundle = Ca::new().bundle();
+    let authority = old(node.reached.upstream.ca.authority());
+    bundle.x509_authorities.extend(authority);
+    bundle
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_tainted_authority_makes_the_agent_renew_at_once_and_the_bundle_is_kept() {
+async fn a_tainted_authority_makes_the_agent_renew_within_the_window_and_the_bundle_is_kept() {
     let node = node(|_| {});
     let mut run = node.start();
     run.joins().await;
-    let mut bundle = Ca::new().bundle();
-    let old = node.reached.upstream.ca.authority();
-    bundle.x509_authorities.push(old.with_taint(true));
+    let bundle = bundle_after(&node, |old| Some(old.with_taint(true)));
     let before = Instant::now();
-    run.holdings
-        .apply(crate::testing::whole(vec![], vec![bundle.clone()]));
+    run.holdings.apply(whole(vec![], vec![bundle.clone()]));
     run.changes().await;
-    assert!(before.elapsed() < Duration::from_secs(1));
+    assert!(before.elapsed() <= WINDOW, "{:?}", before.elapsed());
     run.stops().await;
     let data = DataDir::open(&node.dir.path().join("data")).expect("opened");
     assert_eq!(data.load().expect("loaded").bundle.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_server_signs_with_the_tainted_authority_the_agent_asks_again() {
+    let node = node(|_| {});
+    let mut run = node.start();
+    run.joins().await;
+    let bundle = bundle_after(&node, |old| Some(old.with_taint(true)));
+    run.holdings.apply(whole(vec![], vec![bundle]));
+    tokio::time::sleep(2 * WINDOW).await;
+    assert!((2..10).contains(&node.counts().1), "{:?}", node.counts());
+    let sound = bundle_after(&node, Some);
+    run.holdings.apply(whole(vec![], vec![sound]));
+    tokio::time::sleep(HOUR / 4).await;
+    let settled = node.counts();
+    tokio::time::sleep(HOUR / 8).await;
+    assert_eq!(node.counts(), settled);
+    run.stops().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,4 +394,67 @@ async fn a_lost_key_or_an_expired_svid_means_a_new_attestation() {
     run.joins().await;
     assert_eq!(node.counts().0, 3);
     run.stops().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn below_intermediate_authorities_server_and_agent_know_each_other_by_their_root() {
+    let node = node(|upstream| upstream.ca = Ca::below_another());
+    let mut run = node.start();
+    let first = run.joins().await;
+    assert_eq!((first.chain.len(), node.stored_svids()), (2, 2));
+    let second = run.changes().await;
+    assert_eq!((second.chain.len(), node.counts()), (2, (1, 1)));
+    run.stops().await;
+    let data = DataDir::open(&node.dir.path().join("data")).expect("opened");
+    let roots = data.load().expect("loaded").bundle;
+    assert_eq!(roots, [node.reached.upstream.ca.authority().der]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workloads_see_nothing_of_their_agents_expiry_and_new_attestation() {
+    let node = node(|upstream| upstream.reattestable = true);
+    let mut run = node.start();
+    let first = run.joins().await;
+    let (ca, clock) = (&node.reached.upstream.ca, &node.reached.clock);
+    let entry = entry("web", &["unix:uid:1"]);
+    run.holdings
+        .apply(whole(vec![entry.clone()], vec![ca.bundle()]));
+    let svid = ca.svid(&entry, clock.now(), 100 * HOUR);
+    run.holdings.issued(vec![(entry.id.clone(), Ok(svid))]);
+    let mut view = run.holdings.subscribe(&selectors(&["unix:uid:1"]));
+    assert!(matches!(
+        view.borrow_and_update().x509,
+        X509Answer::Ready(_)
+    ));
+
+    let away = || Status::unavailable("away");
+    node.refuse_attestations(std::iter::repeat_with(away).take(40));
+    tokio::time::sleep(HOUR).await;
+    assert!(
+        first.not_after <= clock.now(),
+        "the agent's SVID has expired"
+    );
+    let second = run.changes().await;
+    assert!(second.not_after > clock.now());
+    assert!(!view.has_changed().expect("open"), "nothing happened here");
+    assert!(run.ended.lock().unwrap().is_none());
+    run.stops().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_can_neither_renew_in_time_nor_attest_again_ends_with_its_svid() {
+    let node = node(|_| {});
+    let mut run = node.start();
+    run.joins().await;
+    let away = || Status::unavailable("away");
+    for _ in 0..200 {
+        node.refuse(away());
+    }
+    let before = Instant::now();
+    assert!(matches!(run.ends().await, Ended::Expired));
+    let lived = before.elapsed();
+    assert!(
+        lived >= HOUR && lived < HOUR + 3 * RENEW_MAX_WAIT,
+        "{lived:?}"
+    );
 }

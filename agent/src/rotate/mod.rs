@@ -3,18 +3,22 @@
 //!
 //! [`plan`] decides, [`Rotator`] acts. The old SVID stands until the new one is in the cache.
 
+mod asked;
 mod batch;
 mod csr;
 mod schedule;
+mod taint;
 
 pub use batch::{BATCH_MAX, BatchSize};
 pub use csr::{CsrError, make_request, request_for};
-pub use schedule::{Jitter, SvidPolicy, rotate_at};
+pub use schedule::{DEFAULT_TAINT_WINDOW, Jitter, SvidPolicy, rotate_at};
+pub use taint::{AffectedSvid, affected, replacements};
 
 use crate::cache::{Cache, Due, HeldSvid};
 use crate::holdings::Holdings;
-use crate::upstream::{CallError, Server, Signed, X509Request};
-use signet_crypto::{KeyType, PrivateKey};
+use crate::upstream::{CallError, Server, Signed};
+use asked::{Asked, batch_limit, make_all};
+use signet_crypto::KeyType;
 use signet_model::{Entry, EntryId};
 use signet_runtime::{Backoff, Clock, Stop};
 use signet_spiffe::x509_svid;
@@ -61,7 +65,7 @@ pub fn plan(
     let mut room = cache_max;
     let mut urgent = Vec::new();
     let mut idle = Vec::new();
-    for held in cache.held().filter(|held| !held.entry.store_svid) {
+    for held in cache.held().filter(|held| held.is_served(now)) {
         let is_wanted = wanted(&held.entry);
         if is_wanted || held.valid_svid(now).is_some() {
             room = room.saturating_sub(1);
@@ -151,12 +155,16 @@ impl Rotator {
 
     /// Renews everything that is due now, batch after batch.
     async fn pass(&mut self, size: &mut BatchSize) -> Result<(), CallError> {
+        let phase = self.jitter.draw();
+        let window = self.config.policy.taint_window;
+        self.holdings.plan_replacements(window, phase);
         let due = self.holdings.plan(self.config.cache_max);
         let due = due.into_iter().filter(|planned| !planned.waits);
         let due: Vec<_> = due.map(|planned| planned.entry).collect();
         let mut rest = due.as_slice();
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at(size.current().min(rest.len()));
+            let limit = size.current().min(batch_limit(self.config.key_type));
+            let (batch, later) = rest.split_at(limit.min(rest.len()));
             match self.renew(batch).await {
                 Ok(()) => size.grow(),
                 Err(error) => {
@@ -172,7 +180,7 @@ impl Rotator {
     }
 
     async fn renew(&mut self, batch: &[Arc<Entry>]) -> Result<(), CallError> {
-        let asked = self.prepare(batch.to_vec()).await;
+        let asked = self.prepare(batch).await;
         if asked.is_empty() {
             return Ok(());
         }
@@ -197,29 +205,15 @@ impl Rotator {
         Ok(())
     }
 
-    /// Makes keys and CSRs away from the runtime's threads: RSA takes tenths of a second.
-    async fn prepare(&self, batch: Vec<Arc<Entry>>) -> Vec<Asked> {
-        let key_type = self.config.key_type;
-        let make = move || {
-            batch
-                .into_iter()
-                .map(|entry| Asked::new(entry, key_type))
-                .collect()
-        };
-        let made: Vec<Result<Asked, (EntryId, CsrError)>> = if slow(key_type) {
-            let made = tokio::task::spawn_blocking(make).await;
-            made.unwrap_or_default()
-        } else {
-            make()
-        };
+    async fn prepare(&self, batch: &[Arc<Entry>]) -> Vec<Asked> {
         let mut asked = Vec::new();
-        for one in made {
-            match one {
+        for made in make_all(batch, self.config.key_type).await {
+            match made {
                 Ok(one) => asked.push(one),
                 Err((entry_id, error)) => {
                     tracing::error!(%entry_id, %error, "could not make a key for an entry");
-                    self.holdings
-                        .issued(vec![(entry_id, Err(error.to_string()))]);
+                    let failed = Err(error.to_string());
+                    self.holdings.issued(vec![(entry_id, failed)]);
                 }
             }
         }
@@ -250,7 +244,7 @@ impl Rotator {
             chain: svid.chain,
             key: asked.key,
             not_after: svid.not_after,
-            made_for: asked.entry.as_ref().into(),
+            made_for: asked.entry,
         })
     }
 
@@ -273,32 +267,6 @@ async fn keep_expired_out(holdings: &Holdings, clock: &dyn Clock) {
             () = holdings.new_ends() => {}
             () = tokio::time::sleep(until.unwrap_or(LONGEST_REST).min(LONGEST_REST)) => {}
         }
-    }
-}
-
-fn slow(key_type: KeyType) -> bool {
-    matches!(key_type, KeyType::Rsa2048 | KeyType::Rsa4096)
-}
-
-/// A request under way, with the key that must not get lost meanwhile.
-struct Asked {
-    entry: Arc<Entry>,
-    key: PrivateKey,
-    request: X509Request,
-}
-
-impl Asked {
-    fn new(entry: Arc<Entry>, key_type: KeyType) -> Result<Self, (EntryId, CsrError)> {
-        let made = make_request(key_type, Some(&entry.spiffe_id));
-        let (key, csr) = made.map_err(|error| (entry.id.clone(), error))?;
-        Ok(Self {
-            request: X509Request {
-                entry_id: entry.id.clone(),
-                csr,
-            },
-            key,
-            entry,
-        })
     }
 }
 

@@ -14,11 +14,29 @@ const TARGET_SPREAD: Duration = Duration::from_secs(600);
 /// What must be left of a lifetime besides the target, or the target is ignored.
 const TARGET_NEEDS: Duration = Duration::from_secs(12 * 3600);
 
+/// No SVID is renewed sooner after its issue. Near the end of an authority each new one lives only
+/// half as long as the one before, so without this there would be no end of renewals.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+/// Long enough that the agents of a large trust domain do not all come at once to a server that has
+/// just lost a key, short enough that the key is out of use within a minute.
+pub const DEFAULT_TAINT_WINDOW: Duration = Duration::from_secs(30);
+
 /// When an SVID is replaced.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct SvidPolicy {
     /// Replace when this much is left, instead of at half life, if the SVID lives long enough.
     pub availability_target: Option<Duration>,
+    /// Over how long the SVIDs of a tainted authority are replaced.
+    pub taint_window: Duration,
+}
+
+impl Default for SvidPolicy {
+    fn default() -> Self {
+        Self {
+            availability_target: None,
+            taint_window: DEFAULT_TAINT_WINDOW,
+        }
+    }
 }
 
 /// The instant at which to replace an SVID: at half life or a little before, never after.
@@ -35,12 +53,13 @@ pub fn rotate_at(
     let start = (not_before + BACKDATED).min(now);
     let life = not_after.duration_since(start).unwrap_or_default();
     let half = start + (life / 2).mul_f64(1.0 - EARLY_AT_MOST * draw.clamp(0.0, 1.0));
-    match policy.availability_target {
+    let due = match policy.availability_target {
         Some(target) if life.saturating_sub(target) > TARGET_NEEDS => {
             not_after - target - TARGET_SPREAD.mul_f64(draw.clamp(0.0, 1.0))
         }
         _ => half,
-    }
+    };
+    due.max(now + SHORTEST_REST)
 }
 
 /// Draws the numbers that spread renewals; a seed reproduces them.
@@ -103,9 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn near_the_end_of_an_authority_an_svid_is_renewed_no_more_than_once_a_second() {
+        let moment = Duration::from_millis(100);
+        assert_eq!(at(SvidPolicy::default(), moment, 0.0), SHORTEST_REST);
+    }
+
+    #[test]
     fn an_availability_target_counts_from_the_end_of_a_long_life() {
         let policy = SvidPolicy {
             availability_target: Some(24 * HOUR),
+            ..SvidPolicy::default()
         };
         assert_eq!(at(policy, 48 * HOUR, 0.0), 24 * HOUR);
         assert_eq!(at(policy, 100 * HOUR, 0.0), 76 * HOUR);
@@ -115,6 +141,7 @@ mod tests {
     fn an_availability_target_that_leaves_less_than_twelve_hours_is_ignored() {
         let policy = SvidPolicy {
             availability_target: Some(24 * HOUR),
+            ..SvidPolicy::default()
         };
         assert_eq!(at(policy, 36 * HOUR, 0.0), 18 * HOUR);
     }

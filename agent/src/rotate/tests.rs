@@ -38,6 +38,15 @@ fn what_somebody_waits_for_comes_before_what_is_prefetched() {
 }
 
 #[test]
+fn nothing_is_asked_for_an_entry_that_has_ended() {
+    let mut ended = entry("a", &["unix:uid:1"]);
+    ended.expires_at = Some(noon());
+    let mut cache = Cache::new(td());
+    cache.apply(whole(vec![ended], vec![]), noon());
+    assert!(plan(&cache, noon(), 10, |_| true).is_empty());
+}
+
+#[test]
 fn a_half_lived_svid_is_renewed_even_if_nobody_subscribes() {
     let ca = Ca::new();
     let one = entry("a", &["unix:uid:1"]);

@@ -14,15 +14,17 @@ pub use position::Position;
 pub use status::Freshness;
 
 use crate::holdings::Holdings;
+use crate::own::OwnSvid;
 use crate::rotate::Jitter;
 use crate::upstream::{CallError, GrpcServer};
 use poll::Poll;
 use session::{Session, Takeover};
 use signet_proto::spire::server::agent::v1::PostStatusRequest;
 use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
-use signet_runtime::{Backoff, Stop};
+use signet_runtime::{Backoff, Clock, Stop};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Waits between attempts to connect.
@@ -49,6 +51,10 @@ pub struct Parts {
     pub freshness: Arc<Freshness>,
     /// How many SVIDs are prefetched, to tell when all are served.
     pub cache_max: usize,
+    /// The agent's own SVID, which has to be renewed too before an authority is out of use here.
+    pub member: watch::Receiver<Option<OwnSvid>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// SPIRE's interval of polling.
     pub interval: Duration,
     /// This program's version.

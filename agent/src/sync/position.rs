@@ -46,10 +46,17 @@ impl Assembly {
     /// old form stays, unless the update is whole.
     pub(super) fn add(&mut self, page: Page) -> Result<(), &'static str> {
         let update = &mut self.update;
-        for message in page.upserts {
+        let marks = page.marks.into_iter().map(Some);
+        let marks = marks.chain(std::iter::repeat(None));
+        for (message, mark) in page.upserts.into_iter().zip(marks) {
             let entry_id = message.id.clone();
             match entry_from_proto(message) {
-                Ok(entry) => update.entries.push(Arc::new(entry)),
+                Ok(entry) => {
+                    update
+                        .marks
+                        .extend(mark.map(|mark| (entry.id.clone(), mark)));
+                    update.entries.push(Arc::new(entry));
+                }
                 Err(error) => tracing::warn!(%entry_id, %error, "left out an entry"),
             }
         }

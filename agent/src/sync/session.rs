@@ -2,6 +2,7 @@
 
 use super::position::Assembly;
 use super::{Parts, Position};
+use crate::cache::Standing;
 use crate::holdings::Holdings;
 use crate::upstream::CallError;
 use signet_crypto::sha256;
@@ -191,11 +192,13 @@ impl Session {
         true
     }
 
-    /// Tells the server once everything of the last update is served.
+    /// Tells the server once everything of the last update is served, by workloads and by the agent
+    /// itself, with nothing that a tainted authority signed.
     async fn acknowledge_ready(&mut self) -> Result<bool, CallError> {
         self.work.borrow_and_update();
         if let Some(revision) = self.unready
             && self.parts.holdings.is_settled(self.parts.cache_max)
+            && self.is_soundly_attested()
         {
             self.unready = None;
             let ack = proto::Ack {
@@ -205,6 +208,16 @@ impl Session {
             self.send(Out::Ack(ack)).await?;
         }
         Ok(false)
+    }
+
+    fn is_soundly_attested(&self) -> bool {
+        let bundle = self.parts.holdings.own_bundle();
+        let (bundle, member) = (bundle.borrow(), self.parts.member.borrow());
+        let now = self.parts.clock.now();
+        let standing = member
+            .as_ref()
+            .map(|own| own.standing(bundle.as_deref(), now));
+        standing.is_none_or(|standing| standing == Standing::Sound)
     }
 
     /// The server beats only while the agent holds the truth, of the revision that it names.
@@ -257,7 +270,7 @@ fn hello(parts: &Parts, position: &Position) -> proto::Hello {
     let lines = parts.holdings.read(|cache| {
         let entries = cache.held().map(|held| {
             let entry = &held.entry;
-            (&entry.id, entry.revision_number, entry.created_at)
+            (&entry.id, held.mark, entry.created_at)
         });
         let bundles = cache
             .bundles()
@@ -280,7 +293,7 @@ fn list(holdings: &Holdings) -> (Vec<proto::Holding>, Vec<proto::BundleHolding>)
             let seconds = created.unwrap_or_default().as_secs();
             proto::Holding {
                 entry_id: held.entry.id.to_string(),
-                entry_revision: held.entry.revision_number,
+                entry_revision: held.mark,
                 created_at: i64::try_from(seconds).unwrap_or(i64::MAX),
             }
         });

@@ -7,6 +7,8 @@ use crate::testing::upstream::{Reached, Upstream, wire_bundle, wire_entry};
 use crate::testing::{Ca, HOUR, td};
 use async_trait::async_trait;
 use signet_crypto::KeyType;
+use signet_keys::KeyManager;
+use signet_keys::memory::MemoryKeys;
 use signet_model::EntryId;
 use signet_proto::signet::sync::v1 as wire;
 use signet_proto::signet::sync::v1::watch_request::Message as Said;
@@ -18,6 +20,7 @@ struct World {
     reached: Reached,
     holdings: Arc<Holdings>,
     freshness: Arc<Freshness>,
+    member: watch::Sender<Option<OwnSvid>>,
 }
 
 /// An attested agent that syncs with a server of this script.
@@ -25,11 +28,14 @@ fn world(script: impl FnOnce(&mut Upstream)) -> World {
     let reached = Reached::with(script).attested();
     let holdings = Arc::new(Holdings::new(td(), reached.clock.clone()));
     let freshness = Arc::new(Freshness::new());
+    let member = watch::Sender::new(None);
     let parts = Parts {
         server: reached.server.clone(),
         holdings: holdings.clone(),
         freshness: freshness.clone(),
         cache_max: 1000,
+        member: member.subscribe(),
+        clock: reached.clock.clone(),
         interval: Duration::from_secs(5),
         version: "test",
     };
@@ -39,6 +45,7 @@ fn world(script: impl FnOnce(&mut Upstream)) -> World {
         reached,
         holdings,
         freshness,
+        member,
     }
 }
 
@@ -78,10 +85,7 @@ impl World {
             cache_max: 1000,
             policy: SvidPolicy::default(),
         };
-        let signer = Arc::new(Signs {
-            ca: Ca::new(),
-            clock: self.reached.clock.clone(),
-        });
+        let signer = Arc::new(Signs(self.reached.upstream.clone()));
         let clock = self.reached.clock.clone();
         let rotator = Rotator::new(
             self.holdings.clone(),
@@ -97,10 +101,7 @@ impl World {
 }
 
 /// Signs for the rotator what the wire would sign.
-struct Signs {
-    ca: Ca,
-    clock: Arc<dyn signet_runtime::Clock>,
-}
+struct Signs(Arc<Upstream>);
 
 #[async_trait]
 impl crate::upstream::Server for Signs {
@@ -113,7 +114,7 @@ impl crate::upstream::Server for Signs {
                 .expect("ours")
                 .public_key;
             let id = crate::testing::spiffe_id(&format!("/{}", request.entry_id));
-            Ok(self.ca.issue(&id, &key, self.clock.now(), HOUR))
+            Ok(self.0.ca.issue(&id, &key, self.0.clock.now(), HOUR))
         };
         Ok(requests.into_iter().map(sign).collect())
     }
@@ -178,6 +179,101 @@ async fn an_update_applies_as_a_whole_and_is_acknowledged_when_applied_and_when_
     assert!(world.freshness.is_synced());
     world.start_rotator();
     assert_eq!(ack(watch.hears_more_than_a_beat().await), (7, true));
+}
+
+/// A bundle in which the authority of all SVIDs is tainted or not, beside another one.
+fn bundle_with(world: &World, tainted: bool, sequence: u64) -> types::Bundle {
+    let mut bundle = wire_bundle(&world.reached.upstream.ca, sequence);
+    bundle.x509_authorities[0].tainted = tainted;
+    let mut other = wire_bundle(&Ca::new(), sequence).x509_authorities;
+    bundle.x509_authorities.append(&mut other);
+    bundle
+}
+
+async fn own_svid(world: &World, ca: &Ca) -> OwnSvid {
+    let keys = MemoryKeys::new();
+    let key = keys.generate("own", KeyType::EcP256).await.expect("made");
+    let id = crate::testing::spiffe_id("/spire/agent/test/node");
+    let now = world.reached.clock.now();
+    OwnSvid {
+        chain: ca.issue(&id, key.public_key(), now, HOUR),
+        id,
+        key,
+        not_after: now + HOUR,
+        renew_at: now + HOUR,
+        reattestable: false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_is_not_ready_while_it_serves_an_svid_of_a_tainted_authority() {
+    let mut world = world(|_| {});
+    world.start_rotator();
+    let mut watch = world.reached.watch().await;
+    hello(watch.hears().await);
+    let page = page(&world, vec![wire_entry("a", 0)]);
+    watch.updates(1, true, page).await;
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (1, false));
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (1, true));
+    let bundle = |tainted, sequence| wire::Page {
+        bundles: vec![bundle_with(&world, tainted, sequence)],
+        ..wire::Page::default()
+    };
+    watch.updates(2, false, bundle(true, 2)).await;
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (2, false));
+    let beat = Hears::Heartbeat(wire::Heartbeat { revision: 2 });
+    for _ in 0..8 {
+        watch.says(beat.clone()).await;
+        let said = tokio::time::timeout(HEARTBEAT, watch.hears_more_than_a_beat()).await;
+        assert!(said.is_err(), "the server still signs with it: {said:?}");
+    }
+    watch.updates(3, false, bundle(false, 3)).await;
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (3, false));
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (3, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_is_not_ready_while_its_own_svid_is_of_a_tainted_authority() {
+    let mut world = world(|_| {});
+    world.start_rotator();
+    let tainted = own_svid(&world, &world.reached.upstream.ca).await;
+    world.member.send_replace(Some(tainted));
+    let mut watch = world.reached.watch().await;
+    hello(watch.hears().await);
+    let other = Ca::new();
+    let mut bundle = bundle_with(&world, true, 1);
+    let mut more = wire_bundle(&other, 1).x509_authorities;
+    bundle.x509_authorities.append(&mut more);
+    let page = wire::Page {
+        bundles: vec![bundle],
+        ..wire::Page::default()
+    };
+    watch.updates(1, true, page).await;
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (1, false));
+    let said = tokio::time::timeout(2 * HEARTBEAT, watch.hears_more_than_a_beat()).await;
+    assert!(said.is_err(), "{said:?}");
+    let sound = own_svid(&world, &other).await;
+    world.member.send_replace(Some(sound));
+    assert_eq!(ack(watch.hears_more_than_a_beat().await), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_calls_an_entry_is_said_back_to_it() {
+    let mut world = world(|_| {});
+    let watch = world.reached.watch().await;
+    let mut page = page(&world, vec![wire_entry("a", 5), wire_entry("b", 6)]);
+    page.marks = vec![1001, 1002];
+    watch.updates(3, true, page).await;
+    world.holds(&[("a", 5), ("b", 6)]).await;
+    drop(watch);
+    let mut next = world.reached.watch().await;
+    hello(next.hears().await);
+    next.says(Hears::NeedHoldings(wire::NeedHoldings {})).await;
+    let Said::Holdings(held) = next.hears_more_than_a_beat().await else {
+        panic!("no holdings");
+    };
+    let marks: Vec<_> = held.holdings.iter().map(|one| one.entry_revision).collect();
+    assert_eq!(marks, [1001, 1002]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use signet_model::{Entry, EntryId, Selector, SelectorSet, Stewardship};
 use signet_runtime::Clock;
 use signet_spiffe::{Bundle, JwtAuthority, SpiffeId, TrustDomain, X509Authority, csr};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -82,33 +82,63 @@ pub(crate) fn whole(entries: Vec<Entry>, bundles: Vec<Bundle>) -> Update {
 /// An X.509 and JWT authority.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
-    der: Vec<u8>,
+    /// The root, which is itself unless another one signed it.
+    root: Arc<[u8]>,
+    /// The certificates that stand between leaf and root.
+    above: Chain,
+    key: Vec<u8>,
     jwt_key: PrivateKey,
 }
 
 impl Ca {
     pub(crate) fn new() -> Self {
         let key = KeyPair::generate().expect("made");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let id = "spiffe://example.org".try_into().expect("ASCII");
-        params.subject_alt_names = vec![SanType::URI(id)];
-        params.not_before = (noon() - 1000 * HOUR).into();
-        params.not_after = (noon() + 1000 * HOUR).into();
-        let der = params.self_signed(&key).expect("signed").der().to_vec();
+        Self::with_key(key.serialize_der(), None)
+    }
+
+    /// A root, or an intermediate that `signer` signed.
+    fn with_key(pkcs8: Vec<u8>, signer: Option<&Self>) -> Self {
+        let key = KeyPair::try_from(pkcs8.as_slice()).expect("a key");
+        let params = authority_params();
+        let own = match signer {
+            None => params.self_signed(&key),
+            Some(signer) => params.signed_by(&key, &signer.issuer),
+        };
+        let own: Arc<[u8]> = Arc::from(own.expect("signed").der().as_ref());
+        let (root, above) = match signer {
+            None => (own, Vec::new()),
+            Some(signer) => {
+                let above = std::iter::once(own).chain(signer.above.iter().cloned());
+                (signer.root.clone(), above.collect())
+            }
+        };
         Self {
+            root,
+            above,
+            key: pkcs8,
             issuer: Issuer::new(params, key),
-            der,
             jwt_key: PrivateKey::generate(KeyType::EcP256).expect("made"),
         }
     }
 
+    /// The same key, as an intermediate authority that `other` signed.
+    pub(crate) fn signed_by(&self, other: &Self) -> Self {
+        Self::with_key(self.key.clone(), Some(other))
+    }
+
+    /// The same key with another root certificate.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::with_key(self.key.clone(), None)
+    }
+
+    /// An intermediate authority below a root of its own.
+    pub(crate) fn below_another() -> Self {
+        Self::new().signed_by(&Self::new())
+    }
+
+    /// The root.
     pub(crate) fn authority(&self) -> X509Authority {
-        X509Authority::from_der(&self.der).expect("an authority")
+        X509Authority::from_der(&self.root).expect("an authority")
     }
 
     pub(crate) fn bundle(&self) -> Bundle {
@@ -135,11 +165,14 @@ impl Ca {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        params.use_authority_key_identifier_extension = true;
         params.not_before = (now - Duration::from_secs(10)).into();
         params.not_after = (now + life).into();
         let key = SubjectPublicKeyInfo::from_der(key.spki_der()).expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("signed");
-        vec![Arc::from(leaf.der().as_ref())]
+        let mut chain = vec![Arc::from(leaf.der().as_ref())];
+        chain.extend(self.above.iter().cloned());
+        chain
     }
 
     pub(crate) fn jwt(
@@ -176,9 +209,24 @@ impl Ca {
             key,
             not_after: now + life,
             rotate_at: now + life / 2,
-            made_for: entry.into(),
+            made_for: Arc::new(entry.clone()),
         }
     }
+}
+
+/// Each authority has a name of its own, as a name with two keys makes paths hard to find.
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let name = format!("authority {}", rand::random::<u64>());
+    params.distinguished_name.push(DnType::CommonName, name);
+    let id = "spiffe://example.org".try_into().expect("ASCII");
+    params.subject_alt_names = vec![SanType::URI(id)];
+    params.not_before = (noon() - 1000 * HOUR).into();
+    params.not_after = (noon() + 1000 * HOUR).into();
+    params.use_authority_key_identifier_extension = true;
+    params
 }
 
 fn object(value: serde_json::Value) -> Map<String, serde_json::Value> {
@@ -188,6 +236,9 @@ fn object(value: serde_json::Value) -> Map<String, serde_json::Value> {
 /// A server that signs what it is told to know, and fails when it is told to.
 pub(crate) struct FakeServer {
     pub(crate) ca: Ca,
+    /// The authority that signs X509-SVIDs once it is activated.
+    pub(crate) next: Ca,
+    activated: AtomicBool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) life: Duration,
     pub(crate) entries: Mutex<BTreeMap<EntryId, SpiffeId>>,
@@ -202,6 +253,8 @@ impl FakeServer {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             ca: Ca::new(),
+            next: Ca::new(),
+            activated: AtomicBool::new(false),
             clock,
             life: HOUR,
             entries: Mutex::default(),
@@ -224,6 +277,11 @@ impl FakeServer {
         *self.down.lock().unwrap() = error;
     }
 
+    /// From now on the next authority signs.
+    pub(crate) fn activate_next(&self) {
+        self.activated.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn outage() -> CallError {
         CallError::Transient {
             message: "on purpose".to_owned(),
@@ -243,7 +301,9 @@ impl FakeServer {
         let key = csr::verify(&request.csr)
             .expect("our own request")
             .public_key;
-        Ok(self.ca.issue(&id, &key, self.clock.now(), self.life))
+        let activated = self.activated.load(Ordering::SeqCst);
+        let ca = if activated { &self.next } else { &self.ca };
+        Ok(ca.issue(&id, &key, self.clock.now(), self.life))
     }
 }
 

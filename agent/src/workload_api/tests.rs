@@ -3,6 +3,7 @@
 mod bundles;
 mod clients;
 mod jwt;
+mod taint;
 mod x509;
 
 use super::{Call, Listening, Options, serve};
@@ -61,8 +62,18 @@ struct World {
 impl World {
     /// An agent that has not heard of its server yet; the server knows these entries.
     fn unsynced(entries: &[Entry], options: Options) -> Self {
+        Self::served_by(entries, options, |_| {})
+    }
+
+    fn served_by(
+        entries: &[Entry],
+        options: Options,
+        script: impl FnOnce(&mut FakeServer),
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(noon()));
-        let server = Arc::new(FakeServer::new(clock.clone()).knows(entries));
+        let mut server = FakeServer::new(clock.clone()).knows(entries);
+        script(&mut server);
+        let server = Arc::new(server);
         let holdings = Arc::new(Holdings::new(td(), clock.clone()));
         let freshness = Arc::new(Freshness::new());
         freshness.set_tolerance(Duration::from_secs(20));
@@ -85,7 +96,13 @@ impl World {
         let call = Call {
             holdings: holdings.clone(),
             identify: Arc::new(Identify::new(vec![Arc::new(ByUser)], DEADLINE)),
-            jwt: JwtSvids::new(server.clone(), clock.clone(), jwt, Jitter::seeded(2)),
+            jwt: JwtSvids::new(
+                server.clone(),
+                clock.clone(),
+                holdings.own_bundle(),
+                jwt,
+                Jitter::seeded(2),
+            ),
             freshness: freshness.clone(),
             clock,
             options,

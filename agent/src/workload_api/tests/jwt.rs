@@ -7,6 +7,7 @@ use signet_proto::workload::{
 };
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain, jwt_svid};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 async fn fetch(
     client: &mut Client,
@@ -152,6 +153,29 @@ async fn a_foreign_token_is_valid_for_those_who_federate_and_shows_only_standard
         error.expect_err("not federated").code(),
         Code::InvalidArgument
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_key_left_the_bundle_is_valid_no_more_and_fetched_anew() {
+    let all = [entry("a", &["unix:uid:1"])];
+    let mut world = World::synced(&all);
+    let mut client = world.client(1).await;
+    let response = fetch(&mut client, &["x"], "").await.expect("issued");
+    let token = &response.svids[0].svid;
+    validate(&mut client, "x", token).await.expect("valid");
+    let mut bundle = world.server.ca.bundle();
+    bundle.jwt_authorities = Ca::new().bundle().jwt_authorities;
+    bundle.jwt_authorities[0].key_id = "key-2".to_owned();
+    world.apply(whole(all.to_vec(), vec![bundle]));
+    let error = validate(&mut client, "x", token).await;
+    assert_eq!(error.expect_err("gone").code(), Code::InvalidArgument);
+    let calls = world.server.jwt_calls.load(Ordering::SeqCst);
+    let error = fetch(&mut client, &["x"], "").await;
+    assert_eq!(
+        error.expect_err("the server has not heard").code(),
+        Code::Unavailable
+    );
+    assert!(world.server.jwt_calls.load(Ordering::SeqCst) > calls);
 }
 
 #[tokio::test(start_paused = true)]
