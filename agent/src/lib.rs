@@ -20,6 +20,7 @@ pub mod jwt;
 pub mod lifecycle;
 pub mod own;
 pub mod rotate;
+pub mod running;
 pub mod sync;
 #[cfg(test)]
 mod testing;

@@ -21,6 +21,7 @@ use signet_model::AgentReason;
 use signet_node_attestor::AgentAttestor;
 use signet_runtime::{Backoff, Clock, Stop};
 use signet_spiffe::{Bundle, TrustDomain};
+use signet_telemetry::metrics::Metrics;
 use signet_tls::{Identity, IdentityError};
 use std::io;
 use std::path::PathBuf;
@@ -116,6 +117,8 @@ pub struct Lifecycle {
     pub jitter: Jitter,
     /// Over how long agents spread the renewal of an SVID whose authority is tainted.
     pub taint_window: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Tells who the agent is.
     pub member: watch::Sender<Option<OwnSvid>>,
 }
@@ -217,7 +220,10 @@ impl Lifecycle {
         let mut backoff = Backoff::new(ATTEST_FIRST_WAIT, ATTEST_MAX_WAIT, 1.5);
         let mut refused_since: Option<Instant> = None;
         loop {
-            match self.attest_once(current).await {
+            let begun = Instant::now();
+            let attested = self.attest_once(current).await;
+            self.count("node_attestor_new_svid", attested.is_ok(), begun);
+            match attested {
                 Ok(own) => return Ok(own),
                 Err(Failure::Ended(ended)) => return Err(ended),
                 Err(Failure::Attest(failed)) if failed.is_refusal() => {
@@ -276,11 +282,13 @@ impl Lifecycle {
 
     /// Renews the SVID; nothing when that has to be tried again.
     async fn renew(&mut self, own: &OwnSvid) -> Result<Option<OwnSvid>, Ended> {
+        let begun = Instant::now();
         let renewed = if own.reattestable {
             self.attest_once(Some(own)).await
         } else {
             self.renew_once(own).await
         };
+        self.count("agent_svid_rotate", renewed.is_ok(), begun);
         match renewed {
             Ok(next) => Ok(Some(next)),
             Err(Failure::Ended(ended)) => Err(ended),
@@ -367,6 +375,11 @@ impl Lifecycle {
         let bundle = self.holdings.own_bundle();
         let bundle = bundle.borrow();
         own.standing(bundle.as_deref(), self.clock.now()) == Standing::Sound
+    }
+
+    fn count(&self, name: &str, ok: bool, begun: Instant) {
+        let status = if ok { "OK" } else { "Unknown" };
+        self.metrics.call(name, status, begun.elapsed());
     }
 
     fn timer(&self, at: SystemTime) -> Instant {

@@ -80,6 +80,7 @@ impl Node {
             clock,
             jitter: Jitter::seeded(2),
             taint_window: WINDOW,
+            metrics: Metrics::new("spire_agent"),
             member,
         };
         let tasks = Tasks::new();

@@ -6,6 +6,7 @@ use crate::jwt::JwtSvids;
 use crate::sync::Freshness;
 use rand::Rng;
 use signet_runtime::{Clock, Stop};
+use signet_telemetry::metrics::Metrics;
 use signet_workload_attestor::peer::Peer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Call {
     pub clock: Arc<dyn Clock>,
     /// The operator's decisions.
     pub options: Options,
+    /// What is counted.
+    pub metrics: Metrics,
     /// When to end streams.
     pub stop: Stop,
 }

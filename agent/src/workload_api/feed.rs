@@ -2,6 +2,7 @@
 //! change that the caller would see.
 
 use super::call::{Call, Caller, PATIENCE, stopping};
+use super::counted::Counted;
 use crate::views::View;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -54,13 +55,16 @@ impl Feed {
         })
     }
 
-    /// The messages; the last item is the reason why the stream ends.
-    pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes, Status>> {
-        let items = stream::unfold(Some(self), |feed| async move {
-            let mut feed = feed?;
+    /// The messages; the last item is the reason why the stream ends, with which it is counted.
+    pub(super) fn into_stream(self, counted: Counted) -> BoxStream<'static, Result<Bytes, Status>> {
+        let items = stream::unfold(Some((self, counted)), |open| async move {
+            let (mut feed, mut counted) = open?;
             match feed.next().await {
-                Ok(message) => Some((Ok(message), Some(feed))),
-                Err(status) => Some((Err(status), None)),
+                Ok(message) => Some((Ok(message), Some((feed, counted)))),
+                Err(status) => {
+                    counted.failed(&status);
+                    Some((Err(status), None))
+                }
             }
         });
         items.boxed()

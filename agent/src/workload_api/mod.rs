@@ -12,6 +12,7 @@ mod authority;
 mod call;
 mod codec;
 mod convert;
+mod counted;
 mod crowd;
 mod feed;
 mod health;

@@ -5,6 +5,7 @@
 
 use super::call::Call;
 use super::codec::Serialized;
+use super::counted::Counted;
 use super::feed::Show;
 use super::{convert, feed::Feed};
 use bytes::Bytes;
@@ -76,25 +77,30 @@ async fn answer(call: Arc<Call>, request: Request<Body>) -> Answer {
     if !has_header(request.headers()) {
         return Status::invalid_argument("security header missing from request").into_http();
     }
+    let name = method.metric();
     match method {
-        Method::X509Svid => stream::<X509svidRequest>(call, request, convert::x509_svids).await,
+        Method::X509Svid => {
+            stream::<X509svidRequest>(call, name, request, convert::x509_svids).await
+        }
         Method::X509Bundles => {
-            stream::<X509BundlesRequest>(call, request, convert::x509_bundles).await
+            stream::<X509BundlesRequest>(call, name, request, convert::x509_bundles).await
         }
         Method::JwtBundles => {
-            stream::<JwtBundlesRequest>(call, request, convert::jwt_bundles).await
+            stream::<JwtBundlesRequest>(call, name, request, convert::jwt_bundles).await
         }
         Method::JwtSvid => {
             let serve = service_fn(move |request: tonic::Request<JwtsvidRequest>| {
                 let call = call.clone();
-                async move { call.fetch_jwt_svid(request).await }
+                let counted = Counted::new(&call.metrics, name);
+                async move { counted.ended(call.fetch_jwt_svid(request).await) }
             });
             Grpc::new(ProstCodec::default()).unary(serve, request).await
         }
         Method::ValidateJwt => {
             let serve = service_fn(move |request: tonic::Request<ValidateJwtsvidRequest>| {
                 let call = call.clone();
-                async move { call.validate_jwt_svid(request).await }
+                let counted = Counted::new(&call.metrics, name);
+                async move { counted.ended(call.validate_jwt_svid(request).await) }
             });
             Grpc::new(ProstCodec::default()).unary(serve, request).await
         }
@@ -104,14 +110,18 @@ async fn answer(call: Arc<Call>, request: Request<Body>) -> Answer {
 
 async fn stream<R: Message + Default + Send + 'static>(
     call: Arc<Call>,
+    name: &'static str,
     request: Request<Body>,
     render: fn(&View, bool) -> Show,
 ) -> Answer {
     let serve = service_fn(move |request: tonic::Request<R>| {
         let call = call.clone();
+        let mut counted = Counted::new(&call.metrics, name);
         async move {
-            let feed = Feed::open(call, request.extensions(), render).await?;
-            Ok::<_, Status>(tonic::Response::new(feed.into_stream() as Stream))
+            let feed = Feed::open(call, request.extensions(), render).await;
+            let feed = feed.inspect_err(|status| counted.failed(status))?;
+            let messages = feed.into_stream(counted) as Stream;
+            Ok::<_, Status>(tonic::Response::new(messages))
         }
     });
     let mut grpc = Grpc::new(Serialized::<R>::default());
@@ -138,6 +148,18 @@ impl Method {
             "FetchWITSVID" | "FetchWITBundles" => Self::Wit,
             _ => return None,
         })
+    }
+
+    /// What SPIRE's agents count the method as.
+    fn metric(&self) -> &'static str {
+        match self {
+            Self::X509Svid => "rpc_workload_api_fetch_x509svid",
+            Self::X509Bundles => "rpc_workload_api_fetch_x509_bundles",
+            Self::JwtSvid => "rpc_workload_api_fetch_jwtsvid",
+            Self::JwtBundles => "rpc_workload_api_fetch_jwt_bundles",
+            Self::ValidateJwt => "rpc_workload_api_validate_jwtsvid",
+            Self::Wit => "rpc_workload_api_fetch_witsvid",
+        }
     }
 }
 

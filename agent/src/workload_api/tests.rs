@@ -21,6 +21,7 @@ use signet_crypto::KeyType;
 use signet_model::{Entry, Selector};
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_runtime::{Blocker, Clock, Readiness, Tasks, TokioClock};
+use signet_telemetry::metrics::Metrics;
 use signet_workload_attestor::peer::{FakeProcess, Peer, PeerConn};
 use signet_workload_attestor::{AttestError, WorkloadAttestor};
 use std::io;
@@ -106,6 +107,7 @@ impl World {
             freshness: freshness.clone(),
             clock,
             options,
+            metrics: Metrics::new("spire_agent"),
             stop: tasks.stop(),
         };
         let readiness = Readiness::new();

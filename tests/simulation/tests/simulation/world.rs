@@ -7,7 +7,6 @@ use crate::store::{Disk, Illness, Mount};
 use crate::witness::Witness;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use signet_agent::assemble as agent;
 use signet_agent::bootstrap::Bootstrap;
 use signet_agent::config::BundleSource;
 use signet_agent::disk::DataDir;
@@ -15,6 +14,7 @@ use signet_agent::holdings::Holdings;
 use signet_agent::lifecycle::NoAttestor;
 use signet_agent::own::OwnSvid;
 use signet_agent::rotate::SvidPolicy;
+use signet_agent::running as agent;
 use signet_agent::sync::Freshness;
 use signet_agent::views::View;
 use signet_agent::workload_api::Options;
@@ -387,6 +387,7 @@ impl Life {
                 sync_interval: Duration::from_secs(5),
                 options: Options::default(),
             },
+            metrics: Metrics::new("spire_agent"),
             seed,
         };
         let agent = agent::Agent::new(parts).unwrap();
