@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! Approved<X509Grant> ─▶ template ─▶ sign (local or remote key) ─▶ product check ─▶ IssuedX509
+//! Approved<CaGrant>   ─▶ template ─▶ sign                       ─▶ product check ─▶ IssuedX509
 //! Approved<JwtGrant>  ─▶ claims   ─▶ sign                       ─▶ product check ─▶ IssuedJwt
 //! Approved<WitGrant>  ─▶ claims   ─▶ sign                       ─▶ product check ─▶ IssuedWit
 //!
@@ -13,6 +14,7 @@
 
 mod authority;
 mod bridge;
+mod downstream;
 mod jwt;
 mod name;
 mod product;
@@ -24,6 +26,7 @@ mod x509;
 
 pub use authority::{AuthorityError, X509Authority};
 pub use bridge::BridgeError;
+pub use downstream::{ca_request, sign_ca};
 pub use jwt::{IssuedJwt, JwtAuthorityKey, JwtError, KEY_ID_LEN, new_key_id, sign_jwt};
 pub use name::NameError;
 pub use product::Mismatch;

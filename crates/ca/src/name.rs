@@ -60,7 +60,7 @@ fn push(name: &mut DistinguishedName, attribute: DnType, value: DnValue) -> Resu
 }
 
 /// Printable if it can be, as Go and hence SPIRE writes it, else UTF-8.
-fn text(value: &str) -> DnValue {
+pub(crate) fn text(value: &str) -> DnValue {
     PrintableString::try_from(value).map_or_else(
         |_| DnValue::Utf8String(value.to_owned()),
         DnValue::PrintableString,

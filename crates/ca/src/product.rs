@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
+use rcgen::DistinguishedName;
 use signet_crypto::PublicKey;
-use signet_model::approve::{Subject, X509Grant};
+use signet_model::approve::{CaGrant, Subject, X509Grant};
 use signet_model::compose::Extension;
 use signet_spiffe::certificate::CertificateError;
 use signet_spiffe::{Certificate, Serial, SpiffeId};
@@ -103,6 +104,41 @@ pub(crate) fn check_self_signed(
     must(made.issuer_der() == made.subject_der(), "issuer")?;
     must(has_subject(&made, wanted.subject), "subject")?;
     must(has_extensions(der, wanted.extensions), "further extensions")?;
+    check_authority(&made, wanted.id)?;
+    check_signature(der, &made)
+}
+
+/// Compares the downstream authority `der` with what was approved.
+pub(crate) fn check_downstream_ca(
+    der: &[u8],
+    grant: &CaGrant,
+    subject: &DistinguishedName,
+    serial: &Serial,
+    authority: &X509Authority,
+    now: SystemTime,
+) -> Result<(), Mismatch> {
+    let made = Certificate::parse(der)?;
+    let validity = (grant.lifetime.not_before, grant.lifetime.not_after);
+    check_common(&made, serial, &grant.public_key, validity, now)?;
+    must(
+        made.issuer_der() == authority.certificate().subject_der(),
+        "issuer",
+    )?;
+    must(has_name(&made, subject), "subject")?;
+    must(has_extensions(der, &[]), "further extensions")?;
+    check_authority(&made, &grant.trust_domain.id())?;
+    let issuer = authority.subject_key_id();
+    must(
+        made.authority_key_id.as_deref() == Some(issuer.as_slice()),
+        "authority key id",
+    )?;
+    if authority.signer().local().is_none() {
+        check_signature(der, authority.certificate())?;
+    }
+    Ok(())
+}
+
+fn check_authority(made: &Certificate, id: &SpiffeId) -> Result<(), Mismatch> {
     let constraints = made.basic_constraints;
     must(
         constraints.is_some_and(|found| found.ca && found.critical && found.path_len.is_none()),
@@ -115,8 +151,7 @@ pub(crate) fn check_self_signed(
         "key usage",
     )?;
     must(made.extended_key_usage.is_none(), "extended key usage")?;
-    must(has_names(&made, wanted.id, &[]), "alternative names")?;
-    check_signature(der, &made)
+    must(has_names(made, id, &[]), "alternative names")
 }
 
 fn check_common(
@@ -169,11 +204,14 @@ fn has_names(made: &Certificate, id: &SpiffeId, dns_names: &[String]) -> bool {
 }
 
 fn has_subject(made: &Certificate, subject: &Subject) -> bool {
+    name::encode(subject).is_ok_and(|wanted| has_name(made, &wanted))
+}
+
+fn has_name(made: &Certificate, wanted: &DistinguishedName) -> bool {
     let Ok(([], written)) = X509Name::from_der(made.subject_der()) else {
         return false;
     };
-    name::encode(subject)
-        .is_ok_and(|wanted| name::reencode(&written).is_ok_and(|found| found == wanted))
+    name::reencode(&written).is_ok_and(|found| found == *wanted)
 }
 
 /// Whether these, and only these, stand beside the issuer's own.

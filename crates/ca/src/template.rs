@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
-    KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber,
 };
 use signet_crypto::Random;
-use signet_model::approve::{Attribute, Subject, X509Grant};
+use signet_model::approve::{Attribute, CaGrant, Subject, X509Grant};
 use signet_model::compose::Extension;
 use signet_spiffe::{PublicKey, Serial, SpiffeId};
 
@@ -77,30 +77,48 @@ pub(crate) fn self_signed(
     extensions: &[Extension],
     (not_before, not_after): (SystemTime, SystemTime),
 ) -> Result<CertificateParams, TemplateError> {
+    let mut params = authority(id, serial, public_key, (not_before, not_after))?;
+    params.distinguished_name = name::encode(subject)?;
+    params.custom_extensions = extensions.iter().map(further).collect();
+    Ok(params)
+}
+
+/// The certificate of a downstream server's authority.
+pub(crate) fn downstream_ca(
+    grant: &CaGrant,
+    subject: DistinguishedName,
+    serial: &Serial,
+) -> Result<CertificateParams, TemplateError> {
+    let validity = (grant.lifetime.not_before, grant.lifetime.not_after);
+    let id = grant.trust_domain.id();
+    let mut params = authority(&id, serial, &grant.public_key, validity)?;
+    params.distinguished_name = subject;
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// What all authorities have; without a path length, so that they may stand above each other.
+fn authority(
+    id: &SpiffeId,
+    serial: &Serial,
+    public_key: &PublicKey,
+    (not_before, not_after): (SystemTime, SystemTime),
+) -> Result<CertificateParams, TemplateError> {
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     params.not_before = not_before.into();
     params.not_after = not_after.into();
-    params.distinguished_name = name::encode(subject)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.subject_alt_names.push(uri(id)?);
     params.key_identifier_method = key_id(public_key);
-    params.custom_extensions = extensions.iter().map(further).collect();
     Ok(params)
 }
 
 /// The subject of an authority: as configured, or `C=US, O=SPIFFE`. The certificate's serial number
 /// makes it unique, so that the authorities of several servers are told apart by name.
 pub(crate) fn authority_subject(configured: Option<Subject>, serial: &Serial) -> Subject {
-    let configured = configured
-        .filter(|subject| !subject.is_empty())
-        .unwrap_or_else(|| {
-            Subject::new([
-                (Attribute::Country, "US".to_owned()),
-                (Attribute::Organization, "SPIFFE".to_owned()),
-            ])
-        });
+    let configured = configured_subject(configured);
     let named = configured
         .attributes()
         .any(|(kind, _)| kind == Attribute::SerialNumber);
@@ -121,12 +139,25 @@ fn further(extension: &Extension) -> CustomExtension {
     written
 }
 
+/// As configured, or `C=US, O=SPIFFE`.
+pub(crate) fn configured_subject(configured: Option<Subject>) -> Subject {
+    let usual = || {
+        Subject::new([
+            (Attribute::Country, "US".to_owned()),
+            (Attribute::Organization, "SPIFFE".to_owned()),
+        ])
+    };
+    configured
+        .filter(|subject| !subject.is_empty())
+        .unwrap_or_else(usual)
+}
+
 /// The subject key identifier: RFC 5280 section 4.2.1.2 method 1.
 fn key_id(public_key: &PublicKey) -> KeyIdMethod {
     KeyIdMethod::PreSpecified(public_key.subject_key_id().to_vec())
 }
 
-fn uri(id: &SpiffeId) -> Result<SanType, TemplateError> {
+pub(crate) fn uri(id: &SpiffeId) -> Result<SanType, TemplateError> {
     id.to_string()
         .try_into()
         .map(SanType::URI)

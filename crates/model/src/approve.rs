@@ -4,12 +4,14 @@
 //! and lifetime come from the entry; of the request only the public key (and a JWT's audience, a WIT's proof algorithm)
 //! comes through.
 
+mod authority;
 mod composed;
 mod jwt;
 mod subject;
 mod wit;
 mod x509;
 
+pub use authority::{CaGrant, downstream_ca, own_ca};
 pub use jwt::{JwtGrant, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, mint_jwt, workload_jwt};
 pub use subject::{Attribute, MAX_COMMON_NAME_CHARS, Subject};
 pub use wit::{ProofKey, WitGrant, mint_wit, workload_wit};
@@ -86,6 +88,12 @@ pub enum Refusal {
     /// The entry was disabled.
     #[error("entry is disabled")]
     Disabled,
+    /// The entry gives no right to an authority.
+    #[error("entry is not one for a downstream server of this trust domain")]
+    NotDownstream,
+    /// An authority is asked for in another name.
+    #[error("the SPIFFE ID in the CSR is not the trust domain's")]
+    NotTheTrustDomain,
     /// A DNS name is bad.
     #[error("invalid DNS name")]
     Dns(#[source] DnsError),

@@ -162,8 +162,17 @@ impl Index {
     /// Whether an effective entry lets the holder of this SPIFFE ID ask for an intermediate
     /// authority.
     pub fn is_downstream(&self, id: &SpiffeId, now: SystemTime) -> bool {
-        let mut entries = self.entries.giving(id);
-        entries.any(|entry| entry.downstream && entry.is_effective(now))
+        self.downstream(id, now).is_some()
+    }
+
+    /// The effective entry that lets the holder of this SPIFFE ID ask for an intermediate authority;
+    /// of several the one that lasts longest.
+    pub fn downstream(&self, id: &SpiffeId, now: SystemTime) -> Option<Arc<Entry>> {
+        let entries = self.entries.giving(id);
+        let effective = entries.filter(|entry| entry.downstream && entry.is_effective(now));
+        effective
+            .max_by_key(|entry| (entry.expires_at.is_none(), entry.expires_at))
+            .cloned()
     }
 
     /// Whether the entry is one that can grant at all: of the own trust domain, with an ID that

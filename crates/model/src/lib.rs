@@ -27,9 +27,9 @@ pub mod token;
 
 pub use agent::{Admission, Agent, AgentReason, MAX_VERSION_BYTES, TokenHold, admit};
 pub use approve::{
-    Approved, JwtGrant, Moment, Policy, ProofKey, Refusal, Subject, WitGrant, X509Grant,
-    agent_renewal_x509, agent_x509, mint_jwt, mint_wit, mint_x509, server_x509, workload_jwt,
-    workload_wit, workload_x509,
+    Approved, CaGrant, JwtGrant, Moment, Policy, ProofKey, Refusal, Subject, WitGrant, X509Grant,
+    agent_renewal_x509, agent_x509, downstream_ca, mint_jwt, mint_wit, mint_x509, own_ca,
+    server_x509, workload_jwt, workload_wit, workload_x509,
 };
 pub use audit::{Actor, ActorKind, AuditEvent, Credential, Decision};
 pub use change::{Affected, Change};

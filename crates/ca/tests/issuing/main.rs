@@ -6,6 +6,7 @@
 )]
 
 mod composed;
+mod downstream;
 mod jwt;
 mod openssl;
 mod support;
