@@ -11,11 +11,16 @@
 //! An answer is used only as an [`UpstreamCa`], which only [`validate`] makes. What is done with
 //! it, and when, is not decided here.
 
+pub mod disk;
 mod mint;
+mod note;
 mod port;
+pub mod spire;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod validate;
+
+pub(crate) use note::note;
 
 pub use mint::{MINT_TIMEOUT, PUBLISH_TIMEOUT, mint, publish};
 pub use port::{MintedCa, UpstreamAuthority, UpstreamBundle, UpstreamError};

@@ -123,14 +123,23 @@ pub fn validate(
         .split_first()
         .ok_or(InvalidAnswer::Chain(PathError::Empty))?;
     check_ours(ours, public_key, trust_domain)?;
-    check_steps(&certificates, now)?;
-    let root = find_root(&certificates, &minted.roots, now)?;
+    let root = lead_to_root(&certificates, &minted.roots, now)?;
     Ok(UpstreamCa {
         certificate: ours.clone(),
         chain,
         root,
         roots: minted.roots,
     })
+}
+
+/// Whether the certificates, the lowest first, lead to one of `roots` at `now`, and to which.
+pub(crate) fn lead_to_root(
+    certificates: &[Certificate],
+    roots: &[X509Authority],
+    now: SystemTime,
+) -> Result<X509Authority, InvalidAnswer> {
+    check_steps(certificates, now)?;
+    find_root(certificates, roots, now)
 }
 
 /// Whether the answer to publishing `key` has it.

@@ -40,6 +40,10 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     ("ca", "keys"),
     // An adapter of the key port; the module of a token is loaded at run time only.
     ("keys-pkcs11", "keys"),
+    // An upstream in files signs with a key of this process, one over the network is reached by TLS.
+    ("upstream", "ca"),
+    ("upstream", "keys"),
+    ("upstream", "tls"),
 ];
 
 /// Every package of the workspace.
@@ -67,7 +71,13 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Ports,
         &["crypto", "model", "runtime", "spiffe"],
     ),
-    row("upstream", Layer::Ports, &["crypto", "runtime", "spiffe"]),
+    row(
+        "upstream",
+        Layer::Ports,
+        &[
+            "ca", "crypto", "keys", "model", "proto", "runtime", "spiffe", "tls",
+        ],
+    ),
     row("workload-attestor", Layer::Ports, &["crypto", "model"]),
     row(
         "server",
@@ -87,6 +97,7 @@ pub(crate) const ROWS: &[Row] = &[
             "spiffe",
             "telemetry",
             "tls",
+            "upstream",
         ],
     ),
     row(
