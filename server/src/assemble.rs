@@ -6,6 +6,7 @@
 mod attestors;
 mod data_dir;
 mod pages;
+mod upstream;
 
 use crate::audit::Audit;
 use crate::authority::{AuthorityFault, AuthoritySettings, JwtAlternative};
@@ -160,6 +161,7 @@ async fn parts(
         server_id,
         store: open_store(&config.store)?,
         keys,
+        upstream: upstream::open(config, &clock),
         attestors: config.node_attestors.clone(),
         settings: settings(config),
         authority: authority_settings(&config.authority),
@@ -184,6 +186,7 @@ fn settings(config: &ServerConfig) -> Settings {
             jwt_issuer: config.svids.jwt_issuer.clone(),
             wit_issuer: None,
         },
+        ca_ttl: config.authority.ttl,
         log_calls: config.audit_log_enabled,
         disable_jwt_svids: !config.svids.jwt_enabled,
         prune_agents_after: pruning.map(|pruning| pruning.expired_for),

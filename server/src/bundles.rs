@@ -7,6 +7,7 @@ use crate::state::{Plan, Snapshot, StateError};
 use signet_model::{AuditEvent, Change, Entry};
 use signet_spiffe::{Bundle, JwtAuthority, TrustDomain, X509Authority};
 use signet_telemetry::audit::AuditError;
+use signet_upstream::UpstreamError;
 use std::sync::Arc;
 
 /// Why a bundle was not changed.
@@ -27,6 +28,9 @@ pub enum BundleFault {
     /// Entries federate with it.
     #[error("cannot delete bundle; federated with {0} registration entries")]
     InUse(usize),
+    /// The upstream authority did not publish a key.
+    #[error("the upstream authority did not publish the key")]
+    Upstream(#[from] UpstreamError),
     /// Not stored.
     #[error(transparent)]
     State(#[from] StateError),
@@ -123,6 +127,30 @@ impl Issuer {
             audit::event(by, "bundle.append").about(&self.trust_domain),
             appended,
         )
+    }
+
+    /// Publishes a downstream server's JWT key: with our upstream authority, if there is one that keeps
+    /// keys, and in our own bundle.
+    pub async fn publish_jwt(
+        &self,
+        by: &Authorized,
+        key: JwtAuthority,
+    ) -> Result<Arc<Bundle>, BundleFault> {
+        let jwt = match self.rotation.parent.upstream() {
+            None => vec![key],
+            Some(upstream) => match upstream.publish(key).await {
+                Ok(keys) => keys,
+                Err(error) => {
+                    let record = audit::event(by, "bundle.append").about(&self.trust_domain);
+                    return self.written(record, Err(error.into()));
+                }
+            },
+        };
+        let addition = Addition {
+            jwt,
+            ..Addition::default()
+        };
+        self.append_bundle(by, addition).await
     }
 
     /// Writes a federated bundle; `edit` makes it from the stored one, if there is one.

@@ -91,6 +91,14 @@ impl Authorized {
             _ => None,
         }
     }
+
+    /// The downstream server that calls; none for every other capacity.
+    pub fn downstream(&self) -> Option<&SpiffeId> {
+        match &self.capacity {
+            Capacity::Downstream(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// Why a call was not let in.

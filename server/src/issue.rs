@@ -1,4 +1,5 @@
-//! Issuing X.509- and JWT-SVIDs: for workloads by their entries, and minted for administrators.
+//! Issuing X.509- and JWT-SVIDs: for workloads by their entries, and minted for administrators; and
+//! the authorities of downstream servers.
 //!
 //! Of a request only the public key and the audience come through. The record of each issue is
 //! written before the SVID leaves.
@@ -29,6 +30,9 @@ pub enum IssueFault {
     /// There is no such entry, or the agent may not have it.
     #[error("entry not found or not authorized")]
     NotAuthorized,
+    /// The caller has no right to an authority, or no longer.
+    #[error("no entry lets the caller have an authority")]
+    NotDownstream,
     /// It may not be issued.
     #[error("not approved")]
     Refused(#[from] Refusal),
@@ -172,6 +176,49 @@ impl Issuer {
             signet_ca::sign_x509(&authority, grant, &*self.random, now).await?,
             id,
         ))
+    }
+
+    /// Signs an authority for the downstream server that calls.
+    pub async fn issue_downstream_ca(
+        &self,
+        by: &Authorized,
+        server: &SpiffeId,
+        csr: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<IssuedX509, IssueFault> {
+        let record = audit::event(by, "ca.issue").about(&self.trust_domain);
+        let entry = self.state.read().index.downstream(server, self.clock.now());
+        let Some(entry) = entry else {
+            return Err(self.refuse(record, IssueFault::NotDownstream));
+        };
+        let record = record.of_entry(&entry);
+        match self.sign_downstream_ca(&entry, csr, ttl).await {
+            Ok(ca) => {
+                self.audit
+                    .record(record.with(Credential::Serial(ca.serial.clone())))?;
+                Ok(ca)
+            }
+            Err(fault) => Err(self.refuse(record, fault)),
+        }
+    }
+
+    async fn sign_downstream_ca(
+        &self,
+        entry: &signet_model::Entry,
+        csr: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<IssuedX509, IssueFault> {
+        let key = csr::verify(csr)?.public_key;
+        let authority = self.authorities.x509()?;
+        let now = self.clock.now();
+        let moment = Moment {
+            now,
+            authority_not_after: authority.not_after(),
+        };
+        let default = self.settings.ca_ttl;
+        let grant =
+            signet_model::downstream_ca(&self.trust_domain, moment, entry, key, ttl, default)?;
+        Ok(signet_ca::sign_ca(&authority, grant, &*self.random, now).await?)
     }
 
     /// Mints a JWT-SVID for an administrator.

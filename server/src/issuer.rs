@@ -23,6 +23,8 @@ pub struct Settings {
     pub admin_ids: BTreeSet<SpiffeId>,
     /// Lifetimes and the `iss` claim.
     pub policy: Policy,
+    /// How long the authority of a downstream server lives that asks for no lifetime.
+    pub ca_ttl: Duration,
     /// Whether each call is logged too, as SPIRE's `audit_log_enabled`.
     pub log_calls: bool,
     /// Whether JWT-SVIDs are off.
@@ -48,6 +50,7 @@ impl Settings {
                 jwt_issuer: None,
                 wit_issuer: None,
             },
+            ca_ttl: Duration::from_secs(24 * 3600),
             log_calls: false,
             disable_jwt_svids: false,
             prune_agents_after: None,

@@ -4,7 +4,9 @@
 use crate::api::{self, AuthorizeLayer, Origin};
 use crate::assemble::{StartError, attestors};
 use crate::audit::Audit;
-use crate::authority::{Authorities, AuthoritySettings, Parent, Reconciler, Turns};
+use crate::authority::{
+    Authorities, AuthorityFault, AuthoritySettings, Outlook, Parent, Reconciler, Turns, Upstream,
+};
 use crate::config::NodeAttestorSettings;
 use crate::identity;
 use crate::issuer::{Issuer, Settings};
@@ -19,6 +21,8 @@ use signet_runtime::{Clock, Tasks};
 use signet_spiffe::TrustDomain;
 use signet_telemetry::metrics::Metrics;
 use signet_tls::{Acceptor, Identity, KeyExchange, Listener, ServerTls, Trust};
+use signet_upstream::UpstreamAuthority;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -42,6 +46,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where the authorities' keys are.
     pub keys: Arc<dyn KeyManager>,
+    /// Who signs X.509 authorities; without one each signs itself.
+    pub upstream: Option<Arc<dyn UpstreamAuthority>>,
     /// Which nodes are let in.
     pub attestors: Vec<NodeAttestorSettings>,
     /// What the operator chose for issuing.
@@ -92,12 +98,10 @@ impl Server {
             server_id: parts.server_id.clone(),
             specs: parts.authority.specs(!parts.settings.disable_jwt_svids),
             ttl: parts.authority.ttl,
-            parent: Parent::SelfSigned {
-                subject: parts.authority.subject.clone(),
-            },
+            parent: parent(&parts),
             turns: Turns::default(),
         });
-        rotation.settle().await?;
+        must_have_an_authority(rotation.settle().await, &authorities)?;
         let attestors = attestors(&parts, &state)?;
         let issuer = Arc::new(Issuer {
             trust_domain: trust_domain.clone(),
@@ -131,6 +135,16 @@ impl Server {
     fn spawn_loops(&self, key_type: signet_crypto::KeyType, held: identity::Held) {
         let (issuer, tasks) = (&self.issuer, &self.tasks);
         let rotation = issuer.rotation.clone();
+        if let Some(upstream) = rotation.parent.upstream() {
+            let (port, stop) = (upstream.port.clone(), tasks.stop());
+            let following = async move {
+                port.follow(stop).await;
+                Ok::<_, Infallible>(())
+            };
+            tasks.spawn_essential("upstream authority", following);
+            let taking_over = rotation.clone().follow_upstream(tasks.stop());
+            tasks.spawn_essential("upstream bundle", taking_over);
+        }
         tasks.spawn_essential("authorities", rotation.run(tasks.stop()));
         let bundles = identity::follow_bundles(issuer.clone(), tasks.stop());
         tasks.spawn_essential("bundles", bundles);
@@ -187,6 +201,37 @@ impl Server {
 
     fn layer(&self, origin: Origin) -> AuthorizeLayer {
         AuthorizeLayer::new(self.issuer.clone(), self.metrics.clone(), origin)
+    }
+}
+
+fn parent(parts: &Parts) -> Parent {
+    let subject = parts.authority.subject.clone();
+    match parts.upstream.clone() {
+        None => Parent::SelfSigned { subject },
+        Some(port) => Parent::Upstream(Upstream {
+            port,
+            subject,
+            clock: parts.clock.clone(),
+        }),
+    }
+}
+
+/// An authority from before is enough to start with: what failed is tried again and again.
+fn must_have_an_authority(
+    settled: Result<Outlook, AuthorityFault>,
+    authorities: &Authorities,
+) -> Result<(), StartError> {
+    match settled {
+        Err(error) if authorities.x509().is_err() => Err(error.into()),
+        Err(error) => {
+            let error = api::types::chain(&error);
+            tracing::error!(
+                error,
+                "the authorities are not in order; an older one signs"
+            );
+            Ok(())
+        }
+        Ok(_) => Ok(()),
     }
 }
 

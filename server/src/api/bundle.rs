@@ -69,12 +69,8 @@ impl bundle_server::Bundle for BundleService {
         let key = request.into_inner().jwt_authority;
         let key = key.ok_or_else(|| Status::invalid_argument("missing JWT authority"))?;
         let key = types::read_jwt_authority(&key)?;
-        let addition = Addition {
-            jwt: vec![key],
-            ..Addition::default()
-        };
-        let appended = self.0.append_bundle(&by, addition).await;
-        let own = appended.map_err(|fault| status(&fault))?;
+        let published = self.0.publish_jwt(&by, key).await;
+        let own = published.map_err(|fault| status(&fault))?;
         let jwt_authorities = own
             .jwt_authorities
             .iter()
@@ -288,6 +284,8 @@ fn code(fault: &BundleFault) -> Code {
         BundleFault::NotFound => Code::NotFound,
         BundleFault::Exists => Code::AlreadyExists,
         BundleFault::InUse(_) => Code::FailedPrecondition,
+        BundleFault::Upstream(error) if error.is_transient() => Code::Unavailable,
+        BundleFault::Upstream(_) => Code::Internal,
         BundleFault::State(error) => super::code_of(error),
         BundleFault::Audit(_) => Code::Internal,
     }

@@ -4,6 +4,7 @@ use super::agent::x509_svid;
 use super::{authorized, source, status_of, types};
 use crate::issue::{IssueFault, X509Wanted};
 use crate::issuer::Issuer;
+use bytes::Bytes;
 use futures::StreamExt;
 use signet_ca::IssuedJwt;
 use signet_model::Refusal;
@@ -135,12 +136,34 @@ impl svid_server::Svid for SvidService {
 
     async fn new_downstream_x509ca(
         &self,
-        _request: Request<api::NewDownstreamX509caRequest>,
+        request: Request<api::NewDownstreamX509caRequest>,
     ) -> Result<Response<api::NewDownstreamX509caResponse>, Status> {
-        Err(Status::unimplemented(
-            "this server does not sign for downstream servers yet",
-        ))
+        let by = authorized(&request)?;
+        let server = by.downstream().ok_or_else(not_downstream)?;
+        self.0.limits.csr(source(&by), 1).await?;
+        let request = request.into_inner();
+        if request.csr.is_empty() {
+            return Err(Status::invalid_argument("missing CSR"));
+        }
+        let ttl = wanted_ttl(request.preferred_ttl);
+        let issued = self
+            .0
+            .issue_downstream_ca(&by, server, &request.csr, ttl)
+            .await;
+        let ca = issued.map_err(|fault| status(&fault))?;
+        let own = self.0.own_bundle();
+        let roots = own.iter().flat_map(|bundle| &bundle.x509_authorities);
+        Ok(Response::new(api::NewDownstreamX509caResponse {
+            ca_cert_chain: ca.chain.into_iter().map(Bytes::from).collect(),
+            x509_authorities: roots
+                .map(|root| Bytes::copy_from_slice(&root.der))
+                .collect(),
+        }))
     }
+}
+
+fn not_downstream() -> Status {
+    Status::permission_denied("caller is not a downstream server")
 }
 
 fn not_an_agent() -> Status {
@@ -168,6 +191,7 @@ fn jwt_svid(id: &SpiffeId, jwt: IssuedJwt) -> wire::Jwtsvid {
 fn code(fault: &IssueFault) -> Code {
     match fault {
         IssueFault::NoEntryId | IssueFault::Csr(_) => Code::InvalidArgument,
+        IssueFault::NotDownstream => Code::PermissionDenied,
         IssueFault::NotAuthorized | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
         IssueFault::JwtDisabled => Code::Unimplemented,

@@ -22,6 +22,9 @@ pub enum AuthorityFault {
     /// A key cannot stand in the bundle.
     #[error("the key cannot stand in the bundle")]
     Publish(#[from] signet_spiffe::AuthorityError),
+    /// The upstream authority did not publish a key.
+    #[error("the upstream authority did not publish the key")]
+    Upstream(#[from] signet_upstream::UpstreamError),
     /// The slots do not allow it.
     #[error("the slots are not as expected")]
     Slots(#[from] SlotError),

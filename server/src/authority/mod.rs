@@ -13,6 +13,7 @@
 
 mod audience;
 mod fault;
+mod follow;
 mod in_use;
 mod make;
 mod manual;
@@ -24,9 +25,11 @@ mod shelf;
 mod spec;
 mod stored;
 mod turns;
+mod upstream;
 
 pub use audience::{Audiences, Pattern, PatternError};
 pub use fault::{AuthorityFault, LocalFault};
+pub use follow::FollowFault;
 pub use in_use::{Authorities, NoAuthority};
 pub use manual::{LocalAuthorities, LocalAuthority};
 pub use parent::{Certified, Parent, ParentError, Wanted};
@@ -34,3 +37,4 @@ pub use reconcile::{Outlook, Reconciler};
 pub use signet_ca::slots::Kind;
 pub use spec::{AuthoritySettings, JwtAlternative, Spec};
 pub use turns::Turns;
+pub use upstream::{Upstream, UpstreamFault};

@@ -1,5 +1,6 @@
 //! Who certifies a new X.509 authority: nobody but itself, or an upstream authority.
 
+use super::upstream::{Upstream, UpstreamFault};
 use signet_ca::{NewAuthority, X509Authority, X509Error};
 use signet_crypto::Random;
 use signet_keys::Signer;
@@ -14,6 +15,9 @@ pub enum ParentError {
     /// It could not certify itself.
     #[error("could not make a self-signed certificate")]
     SelfSigned(#[from] X509Error),
+    /// The upstream authority did not certify it.
+    #[error("the upstream authority gave no certificate")]
+    Upstream(#[from] UpstreamFault),
 }
 
 /// Who certifies a new X.509 authority.
@@ -24,6 +28,8 @@ pub enum Parent {
         /// Its name, if not the usual one.
         subject: Option<Subject>,
     },
+    /// An upstream authority, whose roots stand in the bundle.
+    Upstream(Upstream),
 }
 
 /// A key that is to become an authority.
@@ -56,6 +62,7 @@ impl Parent {
     pub async fn certify(&self, wanted: Wanted<'_>) -> Result<Certified, ParentError> {
         match self {
             Self::SelfSigned { subject } => self_signed(subject.clone(), wanted).await,
+            Self::Upstream(upstream) => Ok(upstream.certify(wanted).await?),
         }
     }
 
@@ -63,6 +70,15 @@ impl Parent {
     pub fn is_upstream(&self) -> bool {
         match self {
             Self::SelfSigned { .. } => false,
+            Self::Upstream(_) => true,
+        }
+    }
+
+    /// The upstream authority, if there is one.
+    pub fn upstream(&self) -> Option<&Upstream> {
+        match self {
+            Self::SelfSigned { .. } => None,
+            Self::Upstream(upstream) => Some(upstream),
         }
     }
 }

@@ -111,6 +111,7 @@ impl Reconciler {
         let kind = spec.kind;
         let _turn = self.turns.take(kind).await;
         self.give_up_orphans(kind).await?;
+        self.load(kind).await?;
         for _ in 0..MAX_STEPS {
             let slots = self.slots(kind);
             let acknowledged = self.is_acknowledged(kind);
@@ -157,11 +158,23 @@ impl Reconciler {
 
     /// Makes the authority that comes next in the empty slot, and publishes it.
     pub(super) async fn prepare(&self, spec: &Spec, slot: SlotId) -> Result<Slot, AuthorityFault> {
-        let made = self.make(spec, slot).await?;
+        let mut made = self.make(spec, slot).await?;
+        self.publish_upstream(&mut made).await?;
         self.publish(spec.kind, slot, &made).await?;
         let authority_id = &made.slot.authority_id;
         tracing::info!(authority_id, kind = %spec.kind, "an authority was prepared and published");
         Ok(made.slot)
+    }
+
+    /// Publishes new JWT keys with the upstream authority first, and ours then has all of its keys.
+    async fn publish_upstream(&self, made: &mut Made) -> Result<(), AuthorityFault> {
+        let Some(upstream) = self.parent.upstream() else {
+            return Ok(());
+        };
+        for key in std::mem::take(&mut made.addition.jwt) {
+            made.addition.jwt.extend(upstream.publish(key).await?);
+        }
+        Ok(())
     }
 
     async fn publish(&self, kind: Kind, slot: SlotId, made: &Made) -> Result<(), AuthorityFault> {

@@ -27,7 +27,8 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings, X509PopRoots, X509PopSettings,
+    KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings, UpstreamSettings,
+    X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.
@@ -78,6 +79,8 @@ pub struct ServerConfig {
     pub keys: KeySettings,
     /// The `NodeAttestor` plugins, each kind at most once.
     pub node_attestors: Vec<NodeAttestorSettings>,
+    /// The `UpstreamAuthority` plugin; without one the server signs its own authorities.
+    pub upstream: Option<UpstreamSettings>,
 }
 
 /// Keys and lifetimes of the authorities.
@@ -191,6 +194,7 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
         store: plugins.store?,
         keys: plugins.keys?,
         node_attestors: plugins.node_attestors,
+        upstream: plugins.upstream,
         authority,
         svids,
     })

@@ -445,7 +445,7 @@ fn every_plugin_of_spire_is_known_by_name() {
         ),
         (
             "UpstreamAuthority",
-            "disk spire aws_pca awssecret gcp_cas vault cert-manager ejbca",
+            "aws_pca awssecret gcp_cas vault cert-manager ejbca",
         ),
         ("Notifier", "gcs_bundle k8sbundle"),
         (
@@ -550,5 +550,57 @@ fn half_a_second_jwt_key_is_refused() {
     ] {
         let found = problems(&with(&format!("jwt_alternative {{ {block} }}")));
         assert_eq!(found.len(), 1, "{block}: {found:?}");
+    }
+}
+
+#[test]
+fn an_upstream_in_files_or_over_the_network_is_read() {
+    let read = |text: &str| {
+        let text = format!("UpstreamAuthority {text}");
+        parsed(&with_plugins(&text)).0.upstream.unwrap()
+    };
+    let disk = "\"disk\" { plugin_data { cert_file_path = \"c\" key_file_path = \"k\" } }";
+    let expected = UpstreamSettings::Disk {
+        cert: "c".into(),
+        key: "k".into(),
+        bundle: None,
+    };
+    assert_eq!(read(disk), expected);
+    let spire = "\"spire\" { plugin_data { server_address = \"up.example\" server_port = \"8081\" \
+                 workload_api_socket = \"/run/agent.sock\" } }";
+    let expected = UpstreamSettings::Spire {
+        host: "up.example".into(),
+        port: 8081,
+        socket: "/run/agent.sock".into(),
+        post_quantum: false,
+    };
+    assert_eq!(read(spire), expected);
+}
+
+#[test]
+fn an_upstream_that_lacks_what_it_needs_is_refused() {
+    for (name, data, keys) in [
+        ("disk", "", &["cert_file_path", "key_file_path"][..]),
+        ("disk", "cert_file_path = \"c\"", &["key_file_path"]),
+        (
+            "spire",
+            "",
+            &["server_address", "server_port", "workload_api_socket"],
+        ),
+        (
+            "spire",
+            "server_address = \"a\" server_port = 0 workload_api_socket = \"s\"",
+            &["server_port"],
+        ),
+    ] {
+        let text = format!("UpstreamAuthority \"{name}\" {{ plugin_data {{ {data} }} }}");
+        let found = problems(&with_plugins(&text));
+        for key in keys {
+            assert!(
+                found.iter().any(|one| one.contains(key)),
+                "{key}: {found:?}"
+            );
+        }
+        assert_eq!(found.len(), keys.len(), "{found:?}");
     }
 }

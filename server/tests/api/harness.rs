@@ -24,6 +24,7 @@ use signet_proto::spire::types::{
     AttestationData, Entry, PermissionDeniedDetails, Selector, Spiffeid,
 };
 use signet_runtime::{Clock, Tasks, TokioClock};
+use signet_server::assemble::StartError;
 use signet_server::audit::Audit;
 use signet_server::authority::AuthoritySettings;
 use signet_server::issuer::Settings;
@@ -88,12 +89,17 @@ impl World {
 
     /// With other parts than the usual ones.
     pub(crate) async fn with(change: impl FnOnce(&mut Parts)) -> Self {
-        let clock = HandClock::default();
-        let world = Self::build(Arc::new(clock.clone()), clock, change).await;
+        let world = Self::try_with(change).await.unwrap();
         world
             .server
             .serve_local(UnixListener::bind(&world.socket).unwrap());
         world
+    }
+
+    /// Without the socket, and perhaps without a server.
+    pub(crate) async fn try_with(change: impl FnOnce(&mut Parts)) -> Result<Self, StartError> {
+        let clock = HandClock::default();
+        Self::build(Arc::new(clock.clone()), clock, change).await
     }
 
     /// On tokio's paused clock, which the wall clock follows; without the socket, since real I/O
@@ -105,19 +111,21 @@ impl World {
             parts.settings.admin_ids.insert(admin);
         })
         .await
+        .unwrap()
     }
 
     async fn build(
         time: Arc<dyn Clock>,
         clock: HandClock,
         change: impl FnOnce(&mut Parts),
-    ) -> Self {
+    ) -> Result<Self, StartError> {
         let (audit, records) = Audit::memory();
         let mut parts = Parts {
             trust_domain: td(),
             server_id: "one".to_owned(),
             store: Arc::new(MemoryStore::new()) as Arc<dyn Store>,
             keys: Arc::new(MemoryKeys::new()),
+            upstream: None,
             attestors: Vec::new(),
             settings: Settings::defaults(td()),
             authority: AuthoritySettings {
@@ -134,11 +142,11 @@ impl World {
             tasks: Tasks::new(),
         };
         change(&mut parts);
-        let server = Server::start(parts).await.unwrap();
+        let server = Server::start(parts).await?;
         let (dialer, listener) = signet_tls::memory();
         server.serve_remote(listener).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        Self {
+        Ok(Self {
             server,
             clock,
             dialer,
@@ -146,7 +154,7 @@ impl World {
             records,
             socket: dir.path().join("api.sock"),
             _dir: dir,
-        }
+        })
     }
 
     pub(crate) fn now(&self) -> i64 {

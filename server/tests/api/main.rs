@@ -15,4 +15,5 @@ mod entry_sync;
 mod faults;
 mod input;
 mod svids;
+mod upstream;
 mod watch;

@@ -3,6 +3,7 @@
 mod datastore;
 mod keys;
 mod node_attestor;
+mod upstream;
 
 use std::path::Path;
 
@@ -12,8 +13,8 @@ use signet_config::{Key, Section};
 pub use datastore::StoreSettings;
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+pub use upstream::UpstreamSettings;
 
-const SELF_SIGNED: &str = "the server signs its own authority; remove the block";
 const NO_PUBLISHER: &str =
     "publish the output of \"signet-server bundle show\" yourself and remove the block";
 const NO_COMPOSER: &str = "subjects are not extended; remove the block";
@@ -36,7 +37,7 @@ const KINDS: [PluginKind; 7] = [
     },
     PluginKind {
         kind: "UpstreamAuthority",
-        names: &UPSTREAM_AUTHORITIES,
+        names: &upstream::NAMES,
         many: false,
     },
     PluginKind {
@@ -54,17 +55,6 @@ const KINDS: [PluginKind; 7] = [
         names: &CREDENTIAL_COMPOSERS,
         many: true,
     },
-];
-
-const UPSTREAM_AUTHORITIES: [Key; 8] = [
-    Key::refused("disk", SELF_SIGNED),
-    Key::refused("spire", SELF_SIGNED),
-    Key::refused("aws_pca", SELF_SIGNED),
-    Key::refused("awssecret", SELF_SIGNED),
-    Key::refused("gcp_cas", SELF_SIGNED),
-    Key::refused("vault", SELF_SIGNED),
-    Key::refused("cert-manager", SELF_SIGNED),
-    Key::refused("ejbca", SELF_SIGNED),
 ];
 
 const NOTIFIERS: [Key; 2] = [
@@ -87,6 +77,7 @@ pub(super) struct Plugins {
     pub(super) store: Option<StoreSettings>,
     pub(super) keys: Option<KeySettings>,
     pub(super) node_attestors: Vec<NodeAttestorSettings>,
+    pub(super) upstream: Option<UpstreamSettings>,
 }
 
 /// Reads the block. `data_dir` is where plugins keep files that have no path of their own.
@@ -99,6 +90,9 @@ pub(super) fn read(root: &Section<'_>, data_dir: Option<&Path>) -> Plugins {
         node_attestors: of_kind(&found, "NodeAttestor")
             .filter_map(node_attestor::read)
             .collect(),
+        upstream: of_kind(&found, "UpstreamAuthority")
+            .next()
+            .and_then(upstream::read),
     }
 }
 

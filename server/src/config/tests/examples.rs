@@ -25,7 +25,12 @@ fn with_defaults(text: &str) -> String {
 
 #[test]
 fn every_sample_starts_without_a_warning() {
-    for name in ["server.conf", "server-x509pop.conf", "server.json"] {
+    for name in [
+        "server.conf",
+        "server-nested.conf",
+        "server-x509pop.conf",
+        "server.json",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../examples")
             .join(name);

@@ -192,6 +192,7 @@ impl World {
             server_id: "server".to_owned(),
             store: mount.clone(),
             keys: self.keys.clone(),
+            upstream: None,
             attestors: Vec::new(),
             settings: Settings {
                 policy: Policy {
