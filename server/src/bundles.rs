@@ -1,7 +1,7 @@
 //! Bundles: our own, to which authorities are appended, and those of federated trust domains.
 
 use crate::audit::{self, AuditEventExt};
-use crate::caller::Authorized;
+use crate::caller::{Authorized, Caller};
 use crate::issuer::Issuer;
 use crate::state::{Plan, Snapshot, StateError};
 use signet_model::{AuditEvent, Change, Entry};
@@ -76,6 +76,18 @@ impl Issuer {
     /// Our own bundle.
     pub fn own_bundle(&self) -> Option<Arc<Bundle>> {
         self.state.read().index.bundle(&self.trust_domain).cloned()
+    }
+
+    /// Our own bundle for a caller that fetches it: an agent then has all that was published.
+    pub fn fetch_own_bundle(&self, by: &Authorized) -> Option<Arc<Bundle>> {
+        let revision = self.state.revision();
+        let own = self.own_bundle();
+        if let Caller::Peer { peer, .. } = &by.caller
+            && self.agent(peer.id()).is_some()
+        {
+            self.online.fetched(peer.id(), revision);
+        }
+        own
     }
 
     /// The bundle of another trust domain.

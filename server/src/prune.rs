@@ -122,9 +122,9 @@ fn without_expired(bundle: &Bundle, now: SystemTime) -> Option<Bundle> {
     pruned
         .x509_authorities
         .retain(|authority| !over(authority.not_after()));
-    pruned
-        .jwt_authorities
-        .retain(|key| !key.expires_at.is_some_and(over));
+    for keys in [&mut pruned.jwt_authorities, &mut pruned.wit_authorities] {
+        keys.retain(|key| !key.expires_at.is_some_and(over));
+    }
     if pruned.x509_authorities.is_empty() {
         pruned.x509_authorities.clone_from(&bundle.x509_authorities);
     }
@@ -167,4 +167,66 @@ async fn prune_agents(issuer: &Issuer, now: SystemTime) -> Result<(), StateError
         tracing::info!(spiffe_id = %id, "removed an agent that expired long ago");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signet_crypto::{KeyType, PrivateKey};
+    use signet_spiffe::{JwtAuthority, TrustDomain};
+    use std::time::UNIX_EPOCH;
+
+    fn key(id: &str, expires_at: Option<u64>) -> JwtAuthority {
+        let key = PrivateKey::generate(KeyType::EcP256).unwrap();
+        let authority = JwtAuthority::new(id.to_owned(), key.public_key().clone()).unwrap();
+        JwtAuthority {
+            expires_at: expires_at.map(at),
+            ..authority
+        }
+    }
+
+    fn at(hours: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(hours * 3600)
+    }
+
+    fn bundle(keys: Vec<JwtAuthority>) -> Bundle {
+        Bundle {
+            wit_authorities: keys.clone(),
+            jwt_authorities: keys,
+            refresh_hint: Some(Duration::from_secs(77)),
+            sequence: 5,
+            ..Bundle::empty(TrustDomain::parse("example.org").unwrap())
+        }
+    }
+
+    #[test]
+    fn a_key_that_never_expires_and_the_refresh_hint_survive() {
+        let bundle = bundle(vec![
+            key("never", None),
+            key("over", Some(1)),
+            key("late", Some(30)),
+        ]);
+        let pruned = without_expired(&bundle, at(25)).unwrap();
+        let ids = |keys: &[JwtAuthority]| -> Vec<_> {
+            keys.iter().map(|key| key.key_id.clone()).collect()
+        };
+        assert_eq!(ids(&pruned.jwt_authorities), ["never", "late"]);
+        assert_eq!(ids(&pruned.wit_authorities), ["never", "late"]);
+        assert_eq!(pruned.refresh_hint, Some(Duration::from_secs(77)));
+        assert_eq!(pruned.sequence, 6);
+    }
+
+    #[test]
+    fn an_expired_key_stays_for_a_day() {
+        let bundle = bundle(vec![key("never", None), key("over", Some(1))]);
+        assert_eq!(without_expired(&bundle, at(24)), None);
+        assert!(without_expired(&bundle, at(25)).is_some());
+    }
+
+    #[test]
+    fn a_bundle_is_never_emptied() {
+        let bundle = bundle(vec![key("over", Some(1))]);
+        let pruned = without_expired(&bundle, at(1000));
+        assert!(pruned.is_none_or(|pruned| !pruned.jwt_authorities.is_empty()));
+    }
 }

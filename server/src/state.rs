@@ -308,12 +308,14 @@ impl State {
     /// Waits until the index shows the store's latest revision: the last word before a denial.
     /// Gives up after a moment, so that an ill store makes a denial late, not endless.
     pub async fn catch_up(&self) {
-        let latest = async {
-            if let Ok(revision) = self.store.revision().await {
-                let _stopping = self.reached(revision).await;
-            }
-        };
-        let _late = tokio::time::timeout(CATCH_UP_LIMIT, latest).await;
+        let _late = tokio::time::timeout(CATCH_UP_LIMIT, self.is_current()).await;
+    }
+
+    /// Waits until the index shows the store's latest revision, so also a change whose
+    /// acknowledgement was lost.
+    pub async fn is_current(&self) -> Result<(), StateError> {
+        let revision = self.store.revision().await?;
+        self.reached(revision).await
     }
 
     /// Hears of every change that concerns this agent from now on.

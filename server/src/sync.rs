@@ -10,8 +10,13 @@ use signet_proto::spire::types as wire;
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// After this an agent that is silent is no longer waited for: three intervals of those that ask
+/// every five seconds, as SPIRE's do.
+const WAITED_FOR: Duration = Duration::from_secs(15);
 
 /// All that one agent should hold at one revision.
 #[derive(Debug, Clone)]
@@ -173,24 +178,44 @@ impl Difference {
     }
 }
 
-/// Which agents have an open stream, and what they last acknowledged.
+/// Which agents have an open stream, what each is known to have, and when it was last heard of.
+/// Agents without a stream are remembered until they are forgotten.
 #[derive(Debug, Default)]
 pub struct Online {
     agents: Mutex<HashMap<SpiffeId, Seen>>,
     acknowledged: watch::Sender<u64>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Seen {
     streams: usize,
     applied: Revision,
     ready: Revision,
+    heard: Instant,
+}
+
+impl Seen {
+    fn now() -> Self {
+        Self {
+            streams: 0,
+            applied: Revision(0),
+            ready: Revision(0),
+            heard: Instant::now(),
+        }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.streams > 0 || self.heard.elapsed() < WAITED_FOR
+    }
 }
 
 impl Online {
     /// An agent opened a stream; it counts until the value is dropped.
     pub fn enter(self: &Arc<Self>, agent: &SpiffeId) -> Presence {
-        self.with(|agents| agents.entry(agent.clone()).or_default().streams += 1);
+        self.with(|agents| {
+            let seen = agents.entry(agent.clone()).or_insert_with(Seen::now);
+            seen.streams += 1;
+        });
         Presence {
             agent: agent.clone(),
             online: self.clone(),
@@ -199,13 +224,48 @@ impl Online {
 
     /// How many agents have a stream.
     pub fn count(&self) -> usize {
-        self.with(|agents| agents.len())
+        self.with(|agents| agents.values().filter(|seen| seen.streams > 0).count())
+    }
+
+    /// An agent that asks now and then, as SPIRE's do, was given our bundle of this revision.
+    pub fn fetched(&self, agent: &SpiffeId, revision: Revision) {
+        self.with(|agents| {
+            let seen = agents.entry(agent.clone()).or_insert_with(Seen::now);
+            seen.applied = seen.applied.max(revision);
+            seen.heard = Instant::now();
+        });
+        self.acknowledged.send_modify(|count| *count += 1);
+    }
+
+    /// The agents that have not applied this revision yet and are waited for: the connected ones, and
+    /// those heard of a moment ago.
+    pub fn awaited(&self, revision: Revision) -> Vec<SpiffeId> {
+        self.with(|agents| {
+            let behind = agents.iter().filter(|(_, seen)| seen.applied < revision);
+            let awaited = behind.filter(|(_, seen)| seen.is_waited_for());
+            awaited.map(|(id, _)| id.clone()).collect()
+        })
+    }
+
+    /// Whether the agent is known to have applied this revision.
+    pub fn has(&self, agent: &SpiffeId, revision: Revision) -> bool {
+        self.with(|agents| {
+            agents
+                .get(agent)
+                .is_some_and(|seen| seen.applied >= revision)
+        })
+    }
+
+    /// Forgets the agents without a stream that are no longer known.
+    pub fn forget(&self, is_known: impl Fn(&SpiffeId) -> bool) {
+        self.with(|agents| agents.retain(|id, seen| seen.streams > 0 || is_known(id)));
     }
 
     /// The connected agents that have not applied this revision yet.
     pub fn behind(&self, revision: Revision) -> Vec<SpiffeId> {
         self.with(|agents| {
-            let behind = agents.iter().filter(|(_, seen)| seen.applied < revision);
+            let connected = agents.iter().filter(|(_, seen)| seen.streams > 0);
+            let behind = connected.filter(|(_, seen)| seen.applied < revision);
             behind.map(|(id, _)| id.clone()).collect()
         })
     }
@@ -248,9 +308,7 @@ impl Drop for Presence {
         self.online.with(|agents| {
             if let Some(seen) = agents.get_mut(&self.agent) {
                 seen.streams -= 1;
-                if seen.streams == 0 {
-                    agents.remove(&self.agent);
-                }
+                seen.heard = Instant::now();
             }
         });
         self.online.acknowledged.send_modify(|count| *count += 1);

@@ -30,10 +30,9 @@ impl bundle_server::Bundle for BundleService {
         &self,
         request: Request<api::GetBundleRequest>,
     ) -> Result<Response<wire::Bundle>, Status> {
-        let own = self
-            .0
-            .own_bundle()
-            .ok_or_else(|| Status::not_found("bundle not found"))?;
+        let by = authorized(&request)?;
+        let own = self.0.fetch_own_bundle(&by);
+        let own = own.ok_or_else(|| Status::not_found("bundle not found"))?;
         Ok(Response::new(masked(
             &own,
             request.into_inner().output_mask.as_ref(),

@@ -83,7 +83,7 @@ impl Reconciler {
     /// Prepares the next authority. What was prepared before is replaced, what is old makes room.
     pub async fn prepare_now(&self, kind: Kind) -> Result<LocalAuthority, LocalFault> {
         let spec = self.spec(kind)?;
-        let _turn = self.turns.take(kind).await;
+        let _turn = self.turn(kind).await?;
         let slot = self.slot_beside_active(kind)?;
         self.vacate(kind, slot).await?;
         let prepared = self.prepare(&spec, slot).await?;
@@ -96,7 +96,7 @@ impl Reconciler {
         if id.is_empty() {
             return Err(LocalFault::NoId);
         }
-        let _turn = self.turns.take(kind).await;
+        let _turn = self.turn(kind).await?;
         let slot = self.slot_beside_active(kind)?;
         let next = self
             .stored(kind, slot)
@@ -160,7 +160,7 @@ impl Reconciler {
         if id.is_empty() {
             return Err(LocalFault::NoId);
         }
-        let _turn = self.turns.take(kind).await;
+        let _turn = self.turn(kind).await?;
         let shelf = Shelf::of(kind);
         let retire = |snapshot: &Snapshot| {
             let slots: Vec<&Slot> = snapshot
@@ -194,7 +194,7 @@ impl Reconciler {
         if id.is_empty() {
             return Err(LocalFault::NoId);
         }
-        let _turn = self.turns.take(Kind::X509).await;
+        let _turn = self.turn(Kind::X509).await?;
         let retire = |snapshot: &Snapshot| {
             let hangs = |state| {
                 let mut slots = SlotId::BOTH

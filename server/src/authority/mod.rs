@@ -27,6 +27,9 @@ mod stored;
 mod turns;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 pub use audience::{Audiences, Pattern, PatternError};
 pub use fault::{AuthorityFault, LocalFault};
 pub use follow::FollowFault;

@@ -18,10 +18,11 @@ use signet_datastore::records::{Slot, SlotState};
 use signet_keys::KeyManager;
 use signet_model::Change;
 use signet_runtime::{Clock, Stop};
-use signet_spiffe::{Bundle, TrustDomain};
+use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::MutexGuard;
 
 /// How often the slots are looked at, at least.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -71,6 +72,7 @@ impl Reconciler {
     /// Does what is due now. Afterwards each kind has an authority that signs. One kind that fails
     /// does not keep the others.
     pub async fn settle(&self) -> Result<Outlook, AuthorityFault> {
+        self.forget_agents();
         let settled = join_all(self.specs.iter().map(|spec| self.settle_kind(spec))).await;
         let mut outlook = Outlook {
             until: self.clock.now() + PERIOD,
@@ -109,7 +111,7 @@ impl Reconciler {
 
     async fn settle_kind(&self, spec: &Spec) -> Result<Outlook, AuthorityFault> {
         let kind = spec.kind;
-        let _turn = self.turns.take(kind).await;
+        let _turn = self.turn(kind).await?;
         self.give_up_orphans(kind).await?;
         self.load(kind).await?;
         for _ in 0..MAX_STEPS {
@@ -137,6 +139,21 @@ impl Reconciler {
         Err(AuthorityFault::Unsettled(kind))
     }
 
+    /// The right to change the slots of a kind, which are seen as they are in the store: a commit that
+    /// seemed to fail may have been made, and no key may be made over the one it named.
+    pub(super) async fn turn(&self, kind: Kind) -> Result<MutexGuard<'_, ()>, AuthorityFault> {
+        let turn = self.turns.take(kind).await;
+        self.state.is_current().await?;
+        Ok(turn)
+    }
+
+    /// Agents that are evicted are not waited for.
+    fn forget_agents(&self) {
+        let snapshot = self.state.read();
+        let is_known = |id: &SpiffeId| snapshot.index.agent(id).is_some();
+        self.online.forget(is_known);
+    }
+
     /// Our slots of this kind as the pure rules see them.
     pub(super) fn slots(&self, kind: Kind) -> Slots {
         stored::slots(&self.state.read(), &self.server_id, kind)
@@ -158,6 +175,9 @@ impl Reconciler {
 
     /// Makes the authority that comes next in the empty slot, and publishes it.
     pub(super) async fn prepare(&self, spec: &Spec, slot: SlotId) -> Result<Slot, AuthorityFault> {
+        if self.stored(spec.kind, slot).is_some() {
+            return Err(SlotError::Taken(slot).into());
+        }
         let mut made = self.make(spec, slot).await?;
         self.publish_upstream(&mut made).await?;
         self.publish(spec.kind, slot, &made).await?;

@@ -1,0 +1,89 @@
+//! The process dies at each write in turn, before or after it took effect. Whoever starts next
+//! finds everything in order.
+
+use super::bench::{Bench, HOUR, KINDS, Run};
+use crate::authority::{AuthorityFault, Kind, LocalFault};
+
+/// Two rotations, an emergency replacement, and another rotation.
+async fn life(bench: &Bench, run: &Run) -> Result<(), LocalFault> {
+    for hours in [0, 13, 8, 6] {
+        bench.clock.forward(HOUR * hours);
+        settle(bench, run).await?;
+    }
+    for kind in KINDS {
+        replace(bench, run, kind).await?;
+    }
+    bench.clock.forward(HOUR * 13);
+    settle(bench, run).await?;
+    bench.verify_all(run);
+    Ok(())
+}
+
+async fn settle(bench: &Bench, run: &Run) -> Result<(), AuthorityFault> {
+    run.rotation.settle().await?;
+    bench.witness(run).await;
+    Ok(())
+}
+
+async fn replace(bench: &Bench, run: &Run, kind: Kind) -> Result<(), LocalFault> {
+    let stolen = run.rotation.local_authorities(kind)?.active.authority_id;
+    let next = run.rotation.prepare_now(kind).await?;
+    run.rotation.activate_now(kind, &next.authority_id).await?;
+    bench.witness(run).await;
+    run.rotation.taint_now(kind, &stolen).await?;
+    bench.verify_all(run);
+    bench.revoked.lock().unwrap().insert(stolen.clone());
+    run.rotation.revoke_now(kind, &stolen).await?;
+    Ok(())
+}
+
+/// The rest of a life after a death: everything is in order, and goes on.
+async fn goes_on(bench: &Bench, run: &Run) {
+    for hours in [0, 9, 9, 9] {
+        bench.clock.forward(HOUR * hours);
+        settle(bench, run).await.unwrap();
+        bench.verify_all(run);
+        bench.check_slots(run).await;
+    }
+}
+
+async fn writes_of_a_life() -> usize {
+    let bench = Bench::new();
+    let run = bench.start().await;
+    life(&bench, &run).await.unwrap();
+    bench.check_slots(&run).await;
+    bench.fate.spare()
+}
+
+#[tokio::test]
+async fn a_process_killed_at_any_write_is_followed_by_one_that_finds_all_in_order() {
+    let writes = writes_of_a_life().await;
+    assert!(writes > 40, "{writes}");
+    for n in 1..=writes {
+        for done in [false, true] {
+            let bench = Bench::new();
+            let run = bench.start().await;
+            bench.fate.die_at(n, done);
+            life(&bench, &run).await.unwrap_err();
+            run.kill().await;
+            bench.fate.spare();
+            let next = bench.start().await;
+            goes_on(&bench, &next).await;
+        }
+    }
+}
+
+/// A refused write is the easy case, tried now and then; a lost acknowledgement is the hard one.
+#[tokio::test]
+async fn a_write_that_fails_is_made_good_by_the_same_process() {
+    let writes = writes_of_a_life().await;
+    for n in 1..=writes {
+        let lost = n % 4 != 0;
+        let bench = Bench::new();
+        let run = bench.start().await;
+        bench.fate.die_at(n, lost);
+        life(&bench, &run).await.unwrap_err();
+        bench.fate.spare();
+        goes_on(&bench, &run).await;
+    }
+}
