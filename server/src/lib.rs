@@ -22,6 +22,7 @@ pub mod identity;
 pub mod issue;
 pub mod issuer;
 pub mod limits;
+pub mod local_authorities;
 pub mod prune;
 pub mod running;
 pub mod state;

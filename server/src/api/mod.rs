@@ -6,6 +6,7 @@ mod authorize;
 mod bundle;
 mod entry;
 mod health;
+mod localauthority;
 mod page;
 mod svid;
 mod sync;
@@ -24,6 +25,7 @@ use signet_proto::signet::sync::v1::sync_server::SyncServer;
 use signet_proto::spire::server::agent::v1::agent_server::AgentServer;
 use signet_proto::spire::server::bundle::v1::bundle_server::BundleServer;
 use signet_proto::spire::server::entry::v1::entry_server::EntryServer;
+use signet_proto::spire::server::localauthority::v1::local_authority_server::LocalAuthorityServer;
 use signet_proto::spire::server::svid::v1::svid_server::SvidServer;
 use signet_proto::spire::types as wire;
 use signet_runtime::Stop;
@@ -46,6 +48,10 @@ fn common(issuer: &Arc<Issuer>, stop: &Stop) -> RoutesBuilder {
     add!(AgentServer, agent::AgentService(issuer.clone()));
     add!(BundleServer, bundle::BundleService(issuer.clone()));
     add!(EntryServer, entry::EntryService(issuer.clone()));
+    add!(
+        LocalAuthorityServer,
+        localauthority::LocalAuthorityService(issuer.clone())
+    );
     add!(SvidServer, svid::SvidService(issuer.clone()));
     add!(
         SyncServer,

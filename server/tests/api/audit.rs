@@ -4,6 +4,7 @@ use crate::harness::{
     Node, World, call, create, csr, entry, forged_csr, id, key, mint, only, params, selector,
     token_request,
 };
+use crate::localauthority;
 use futures::Future;
 use signet_model::{ActorKind, Credential, Decision};
 use signet_proto::signet::admin::v1 as admin;
@@ -17,6 +18,7 @@ use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::server::svid::v1 as svid_api;
 use signet_proto::spire::server::svid::v1::svid_client::SvidClient;
 use signet_proto::spire::types::{Bundle, Entry, JwtKey, Spiffeid};
+use signet_server::authority::Kind;
 use tonic::transport::Channel;
 
 const YES: Decision = Decision::Granted;
@@ -547,6 +549,60 @@ async fn what_is_added_to_the_own_bundle_leaves_one_record_each() {
     leaves(&world, path, &[("call.refuse", NO)], act)
         .await
         .unwrap_err();
+}
+
+#[tokio::test]
+async fn what_is_done_to_authorities_leaves_one_record_each() {
+    let world = World::new().await;
+    let channel = world.local().await;
+    let issuer = world.server.issuer();
+    let active = |kind| issuer.local_authorities(kind).unwrap().active.authority_id;
+    for (kind, name) in [(Kind::X509, "X509"), (Kind::Jwt, "JWT")] {
+        let old = active(kind);
+        let done = |verb: &'static str, decision, id: String| {
+            let (world, channel) = (&world, &channel);
+            async move {
+                let action = format!("authority.{}", verb.to_lowercase());
+                let act = localauthority::act(channel, verb, name, &id);
+                leaves(world, verb, &[(&action, decision)], act).await
+            }
+        };
+        let next = done("Prepare", YES, String::new())
+            .await
+            .unwrap()
+            .authority_id;
+        let cases = [
+            ("Activate", NO, old.clone()),
+            ("Activate", YES, next),
+            ("Revoke", NO, old.clone()),
+            ("Taint", YES, old.clone()),
+            ("Taint", NO, old.clone()),
+            ("Revoke", YES, old),
+        ];
+        for (verb, decision, id) in cases {
+            let _either = done(verb, decision, id).await;
+        }
+    }
+    let off = localauthority::act(&channel, "Prepare", "WIT", "");
+    leaves(&world, "WIT", &[("authority.prepare", NO)], off)
+        .await
+        .unwrap_err();
+    for (verb, action) in [
+        ("Taint", "upstream_authority.taint"),
+        ("Revoke", "upstream_authority.revoke"),
+    ] {
+        let method = format!("{verb}X509UpstreamAuthority");
+        let path = format!("/spire.api.server.localauthority.v1.LocalAuthority/{method}");
+        let act = call(&channel, &path);
+        leaves(&world, verb, &[(action, NO)], act)
+            .await
+            .unwrap_err();
+    }
+    for kind in ["X509", "JWT", "WIT"] {
+        let method = format!("Get{kind}AuthorityState");
+        let path = format!("/spire.api.server.localauthority.v1.LocalAuthority/{method}");
+        let _either = leaves(&world, kind, &[], call(&channel, &path)).await;
+    }
 }
 
 #[tokio::test]

@@ -114,7 +114,25 @@ const METHODS: &[(Group, &str, &[&str])] = &[
     (
         Group::Admin,
         "localauthority.v1.LocalAuthority",
-        &["GetJWTAuthorityState", "RevokeX509Authority"],
+        &[
+            "GetJWTAuthorityState",
+            "PrepareJWTAuthority",
+            "ActivateJWTAuthority",
+            "TaintJWTAuthority",
+            "RevokeJWTAuthority",
+            "GetX509AuthorityState",
+            "PrepareX509Authority",
+            "ActivateX509Authority",
+            "TaintX509Authority",
+            "RevokeX509Authority",
+            "TaintX509UpstreamAuthority",
+            "RevokeX509UpstreamAuthority",
+            "GetWITAuthorityState",
+            "PrepareWITAuthority",
+            "ActivateWITAuthority",
+            "TaintWITAuthority",
+            "RevokeWITAuthority",
+        ],
     ),
 ];
 

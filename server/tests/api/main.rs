@@ -14,6 +14,7 @@ mod entries;
 mod entry_sync;
 mod faults;
 mod input;
+mod localauthority;
 mod svids;
 mod upstream;
 mod watch;
