@@ -100,12 +100,10 @@ fn read_spire(data: &Section<'_>) -> Option<UpstreamSettings> {
 
 /// As text or as a number.
 fn port(data: &Section<'_>) -> Option<u16> {
-    if !data.is_set("server_port") {
-        data.problem("server_port", "is required");
+    match data.port("server_port") {
+        Some(0) => data.problem("server_port", "must be the upstream's port"),
+        None if !data.is_set("server_port") => data.problem("server_port", "is required"),
+        given => return given,
     }
-    let port = data.port("server_port")?;
-    if port == 0 {
-        data.problem("server_port", "must be the upstream's port");
-    }
-    Some(port)
+    None
 }
