@@ -1,7 +1,7 @@
 //! Bundles: our own and those of federated trust domains.
 
 use crate::callers::ForeignCa;
-use crate::harness::{World, call, create, entry, id, key, refusal};
+use crate::harness::{World, call, create, entry, id, key, operator, refusal};
 use signet_proto::spire::server::bundle::v1 as api;
 use signet_proto::spire::server::bundle::v1::bundle_client::BundleClient;
 use signet_proto::spire::types::{Bundle, BundleMask, Entry, JwtKey, Status, X509Certificate};
@@ -364,4 +364,32 @@ async fn an_agent_may_read_a_federated_bundle() {
     assert_eq!(refusal(unknown), expected);
     let path = "/spire.api.server.bundle.v1.Bundle/ListFederatedBundles";
     call(&node.channel, path).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_agent_that_fetches_the_bundle_is_known_to_have_it_and_nobody_else_is() {
+    let world = World::new().await;
+    let node = world.agent().await;
+    let issuer = world.server.issuer();
+    let agent = signet_spiffe::SpiffeId::parse(&format!("spiffe://example.org{}", node.id.path));
+    let agent = agent.unwrap();
+    let next = issuer
+        .prepare_authority(&operator(), signet_server::authority::Kind::Jwt)
+        .await;
+    let published = issuer.state.revision();
+    assert!(next.is_ok() && !issuer.online.has(&agent, published));
+    let fetched = node
+        .bundles()
+        .get_bundle(api::GetBundleRequest::default())
+        .await;
+    fetched.unwrap();
+    assert!(issuer.online.has(&agent, published));
+    assert_eq!(issuer.online.count(), 0, "it has no stream");
+
+    let minted = world.minted("/web").await;
+    let mut client = BundleClient::new(world.remote(Some(&minted)).await);
+    let fetched = client.get_bundle(api::GetBundleRequest::default()).await;
+    fetched.unwrap();
+    let web = signet_spiffe::SpiffeId::parse("spiffe://example.org/web").unwrap();
+    assert!(!issuer.online.has(&web, published));
 }
