@@ -6,10 +6,12 @@ mod bundle;
 mod entry;
 mod environment;
 mod healthcheck;
+mod localauthority;
 mod matching;
 mod mint;
 mod run;
 mod token;
+mod upstreamauthority;
 mod why;
 
 use std::ffi::OsString;
@@ -51,6 +53,12 @@ enum Line {
     /// JWT-SVIDs without an entry
     #[command(subcommand)]
     Jwt(mint::Jwt),
+    /// Administer this server's authorities: prepare, activate, taint, revoke
+    #[command(subcommand, name = "localauthority")]
+    LocalAuthority(localauthority::LocalAuthority),
+    /// Give up the upstream authority that this server's old X.509 authority hangs on
+    #[command(subcommand, name = "upstreamauthority")]
+    UpstreamAuthority(upstreamauthority::UpstreamAuthority),
     /// Explain who gets an identity, who does not, and what is missing
     Why(Call<why::Why>),
 }
@@ -80,6 +88,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: impl Program
         Line::Bundle(command) => command.execute(&target),
         Line::X509(command) => command.execute(&target),
         Line::Jwt(command) => command.execute(&target),
+        Line::LocalAuthority(command) => command.execute(&target),
+        Line::UpstreamAuthority(command) => command.execute(&target),
         Line::Why(call) => call.execute(&target),
     }
 }
