@@ -2,6 +2,7 @@
 //! own. Commands talk to a running server over its Unix socket and know nothing of its inside.
 
 mod agent;
+mod authority;
 mod bundle;
 mod entry;
 mod environment;
@@ -56,6 +57,9 @@ enum Line {
     /// Administer this server's authorities: prepare, activate, taint, revoke
     #[command(subcommand, name = "localauthority")]
     LocalAuthority(localauthority::LocalAuthority),
+    /// Replace authorities whose keys are not to be trusted any more
+    #[command(subcommand)]
+    Authority(authority::Authority),
     /// Give up the upstream authority that this server's old X.509 authority hangs on
     #[command(subcommand, name = "upstreamauthority")]
     UpstreamAuthority(upstreamauthority::UpstreamAuthority),
@@ -89,6 +93,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: impl Program
         Line::X509(command) => command.execute(&target),
         Line::Jwt(command) => command.execute(&target),
         Line::LocalAuthority(command) => command.execute(&target),
+        Line::Authority(command) => command.execute(&target),
         Line::UpstreamAuthority(command) => command.execute(&target),
         Line::Why(call) => call.execute(&target),
     }

@@ -49,6 +49,20 @@ impl Issuer {
         self.done(record, self.rotation.taint_now(kind, id).await)
     }
 
+    /// Lets the prepared authority sign, and taints the one that signed.
+    pub async fn supersede_authority(
+        &self,
+        by: &Authorized,
+        kind: Kind,
+        (old, next): (&str, &str),
+        reason: &str,
+    ) -> Result<(), LocalFault> {
+        let record = audit::event(by, "authority.supersede")
+            .about(named(kind, old))
+            .because(reason);
+        self.done(record, self.rotation.supersede_now(kind, old, next).await)
+    }
+
     /// Takes a tainted authority out of the bundle.
     pub async fn revoke_authority(
         &self,

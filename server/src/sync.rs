@@ -270,6 +270,18 @@ impl Online {
         })
     }
 
+    /// The agents that may serve what follows from an earlier revision: connected ones that are not
+    /// ready, and those that ask now and then and have not fetched it.
+    pub fn unready(&self, revision: Revision) -> Vec<SpiffeId> {
+        self.with(|agents| {
+            let unready = agents.iter().filter(|(_, seen)| match seen.streams {
+                0 => seen.applied < revision && seen.is_waited_for(),
+                _ => seen.ready < revision,
+            });
+            unready.map(|(id, _)| id.clone()).collect()
+        })
+    }
+
     /// Changes with each acknowledgement and each agent that leaves.
     pub fn acknowledged(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()

@@ -1,6 +1,6 @@
 //! `signet.admin.v1.Admin`, on the admin socket only: what we add to SPIRE's API.
 
-use super::{authorized, status_of, types};
+use super::{authorized, replace, status_of, types};
 use crate::entries::EntryFault;
 use crate::issuer::Issuer;
 use signet_model::explain::{self, Question};
@@ -16,6 +16,17 @@ pub(super) struct AdminService(pub Arc<Issuer>);
 
 #[tonic::async_trait]
 impl api::admin_server::Admin for AdminService {
+    type ReplaceAuthorityStream = replace::Told;
+
+    async fn replace_authority(
+        &self,
+        request: Request<api::ReplaceAuthorityRequest>,
+    ) -> Result<Response<replace::Told>, Status> {
+        let by = authorized(&request)?;
+        let told = replace::begin(&self.0, by, &request.into_inner())?;
+        Ok(Response::new(told))
+    }
+
     async fn why(
         &self,
         request: Request<api::WhyRequest>,

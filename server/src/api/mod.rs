@@ -8,6 +8,7 @@ mod entry;
 mod health;
 mod localauthority;
 mod page;
+mod replace;
 mod svid;
 mod sync;
 pub mod types;

@@ -109,6 +109,54 @@ impl Reconciler {
         Ok(LocalAuthority::from(&active))
     }
 
+    /// The old authority, if it is tainted: it was superseded, and waits to be revoked.
+    pub fn superseded(&self, kind: Kind) -> Result<Option<String>, LocalFault> {
+        self.spec(kind)?;
+        self.has_no_upstream(kind)?;
+        let bundle = self.bundle(&self.state.read());
+        let old = SlotId::BOTH
+            .into_iter()
+            .filter_map(|slot| self.stored(kind, slot))
+            .find(|slot| slot.state == SlotState::Old);
+        let tainted = |id: &String| {
+            let published = Shelf::of(kind).find(&bundle, id);
+            published.is_some_and(|published| published.tainted)
+        };
+        Ok(old.map(|slot| slot.authority_id).filter(tainted))
+    }
+
+    /// Lets the prepared authority sign, and taints the one that signed, in one commit: there is no
+    /// moment in which it signs no more and yet is trusted, after which nobody knew that it must go.
+    pub async fn supersede_now(&self, kind: Kind, old: &str, next: &str) -> Result<(), LocalFault> {
+        self.has_no_upstream(kind)?;
+        let _turn = self.turns.take(kind).await;
+        let shelf = Shelf::of(kind);
+        let supersede = |snapshot: &Snapshot| {
+            let find = |id: &str| {
+                let slots = SlotId::BOTH.into_iter();
+                let mut slots =
+                    slots.filter_map(|slot| stored::slot(snapshot, &self.server_id, kind, slot));
+                slots.find(|slot| slot.authority_id == id).cloned()
+            };
+            let old_slot = find(old).ok_or(LocalFault::Unknown)?;
+            let next_slot = find(next).ok_or(LocalFault::NotNext)?;
+            let (plan, _) = self.retirement(snapshot, shelf, old, Retirement::Taint)?;
+            let plan = plan
+                .put_slot(Slot {
+                    state: SlotState::Old,
+                    ..stored::tainted(&old_slot)
+                })
+                .put_slot(Slot {
+                    state: SlotState::Active,
+                    ..next_slot
+                });
+            Ok((plan, ()))
+        };
+        self.state.change::<_, LocalFault, _>(supersede).await?;
+        tracing::warn!(authority_id = next, superseded = old, kind = %kind, "an authority was superseded");
+        Ok(self.load(kind).await?)
+    }
+
     /// Marks an authority that no longer signs as not to be relied on. It may be in our old slot, or
     /// have left the slots already; but it may not sign on any server.
     pub async fn taint_now(&self, kind: Kind, id: &str) -> Result<LocalAuthority, LocalFault> {

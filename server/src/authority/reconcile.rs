@@ -251,7 +251,7 @@ impl Reconciler {
     }
 
     /// Takes the committed active authority into use.
-    async fn load(&self, kind: Kind) -> Result<(), AuthorityFault> {
+    pub(super) async fn load(&self, kind: Kind) -> Result<(), AuthorityFault> {
         let stored = SlotId::BOTH
             .into_iter()
             .filter_map(|slot| self.stored(kind, slot));

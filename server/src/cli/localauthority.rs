@@ -2,7 +2,7 @@
 //! in one go is `authority replace`.
 
 mod act;
-mod kind;
+pub(super) mod kind;
 mod show;
 mod text;
 

@@ -1,6 +1,7 @@
 //! Commands from the argument line to the output, against a scripted server.
 
 mod agent;
+mod authority;
 mod bundle;
 mod entry;
 mod line;
@@ -14,10 +15,13 @@ use signet_cli::{Answer, Failure};
 
 use super::Line;
 use super::agent::Agent;
+use super::authority::Authority;
 use super::bundle::Bundle;
 use super::entry::Entry;
+use super::localauthority::{Act, LocalAuthority, kind};
 use super::mint::{Jwt, X509};
 use super::token::Token;
+use super::upstreamauthority::UpstreamAuthority;
 
 /// The line as the program would parse it.
 fn parsed(line: &str) -> Result<Line, signet_cli::Stop> {
@@ -51,6 +55,22 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
         Line::Jwt(Jwt::Mint(call)) => fake.ask(call.command).await,
         Line::Healthcheck(call) => fake.ask(call.command).await,
         Line::Why(call) => fake.ask(call.command).await,
+        Line::LocalAuthority(LocalAuthority::X509(act)) => asked_about(fake, act).await,
+        Line::LocalAuthority(LocalAuthority::Jwt(act)) => asked_about(fake, act).await,
+        Line::LocalAuthority(LocalAuthority::Wit(act)) => asked_about(fake, act).await,
+        Line::Authority(Authority::Replace(call)) => fake.ask(call.command).await,
+        Line::UpstreamAuthority(UpstreamAuthority::Taint(call)) => fake.ask(call.command).await,
+        Line::UpstreamAuthority(UpstreamAuthority::Revoke(call)) => fake.ask(call.command).await,
         Line::Run(_) | Line::Validate(_) => panic!("these ask nobody"),
+    }
+}
+
+async fn asked_about<K: kind::Kind>(fake: &Fake, act: Act<K>) -> Result<Answer, Failure> {
+    match act {
+        Act::Show(call) => fake.ask(call.command).await,
+        Act::Prepare(call) => fake.ask(call.command).await,
+        Act::Activate(call) => fake.ask(call.command).await,
+        Act::Taint(call) => fake.ask(call.command).await,
+        Act::Revoke(call) => fake.ask(call.command).await,
     }
 }

@@ -15,6 +15,7 @@ mod entry_sync;
 mod faults;
 mod input;
 mod localauthority;
+mod replace;
 mod svids;
 mod upstream;
 mod watch;

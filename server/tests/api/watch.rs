@@ -28,16 +28,16 @@ use tonic::{Code, Status, Streaming};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The agent's end of a stream.
-struct Stream {
+pub(crate) struct Stream {
     requests: mpsc::Sender<api::WatchRequest>,
     answers: Streaming<api::WatchResponse>,
 }
 
 /// What one update brought.
 #[derive(Debug, Default)]
-struct Update {
+pub(crate) struct Update {
     epoch: Vec<u8>,
-    revision: u64,
+    pub(crate) revision: u64,
     upserts: Vec<Entry>,
     marks: Vec<i64>,
     deletes: Vec<String>,
@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    async fn say(&self, message: Out) {
+    pub(crate) async fn say(&self, message: Out) {
         let message = Some(message);
         self.requests
             .send(api::WatchRequest { message })
@@ -83,7 +83,7 @@ impl Stream {
     }
 
     /// The next update, heartbeats left aside.
-    async fn update(&mut self) -> Result<Update, Status> {
+    pub(crate) async fn update(&mut self) -> Result<Update, Status> {
         let mut update = Update::default();
         loop {
             match self.hear().await? {
@@ -132,7 +132,7 @@ impl Stream {
 }
 
 /// A stream greeted by an agent that has nothing.
-async fn greeted(node: &Node) -> (Stream, Update) {
+pub(crate) async fn greeted(node: &Node) -> (Stream, Update) {
     let mut stream = Stream::open(node).await;
     stream.say(Out::Hello(api::Hello::default())).await;
     let first = stream.update().await.unwrap();
