@@ -36,6 +36,7 @@ pub use follow::FollowFault;
 pub use in_use::{Authorities, NoAuthority};
 pub use manual::{LocalAuthorities, LocalAuthority};
 pub use parent::{Certified, Parent, ParentError, Wanted};
+pub use reach::Lacking;
 pub use reconcile::{Outlook, Reconciler};
 pub use signet_ca::slots::Kind;
 pub use spec::{AuthoritySettings, JwtAlternative, Spec};

@@ -21,17 +21,18 @@ const NAMED: usize = 10;
 
 /// Who is not known to have an authority.
 #[derive(Debug, Default)]
-pub(super) struct Lacking {
+pub struct Lacking {
     /// Connected agents, and those heard of a moment ago.
-    pub(super) awaited: Vec<SpiffeId>,
+    pub awaited: Vec<SpiffeId>,
     /// Agents that were not heard of for a while.
-    pub(super) silent: Vec<SpiffeId>,
+    pub silent: Vec<SpiffeId>,
     /// Trust domains that we federate with, and whose servers may not have fetched it yet.
-    pub(super) peers: usize,
+    pub peers: usize,
 }
 
 impl Lacking {
-    fn is_empty(&self) -> bool {
+    /// Whether all have it, as far as is known.
+    pub fn is_empty(&self) -> bool {
         self.awaited.is_empty() && self.silent.is_empty() && self.peers == 0
     }
 
@@ -71,6 +72,13 @@ impl Reconciler {
             agents,
             "an authority is to sign that is not known to have reached everybody"
         );
+    }
+
+    /// Who is not known to have the prepared authority of this kind; nobody, if there is none.
+    pub fn who_lacks_the_prepared(&self, kind: Kind) -> Lacking {
+        let slots = self.slots(kind);
+        let prepared = slots.find(Status::Prepared);
+        prepared.map_or_else(Lacking::default, |(slot, _)| self.lacking(kind, slot))
     }
 
     /// Who is not known to have the authority in the slot.

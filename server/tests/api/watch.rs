@@ -14,6 +14,7 @@ use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::server::entry::v1::{BatchDeleteEntryRequest, BatchUpdateEntryRequest};
 use signet_proto::spire::types::permission_denied_details::Reason;
 use signet_proto::spire::types::{Bundle, Entry};
+use signet_server::authority::Kind;
 use signet_server::state::{Plan, StateError};
 use signet_spiffe::{TrustDomain, X509Authority, x509_svid};
 use std::collections::BTreeSet;
@@ -648,4 +649,47 @@ async fn two_thousand_entries_come_in_pages_under_a_mebibyte() {
     }
     assert!(pages > 1);
     assert_eq!(seen.len(), 2001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_step_of_a_replacement_is_pushed_at_once_and_acknowledged() {
+    let world = World::paused().await;
+    let node = world.agent().await;
+    let (mut stream, first) = greeted(&node).await;
+    let issuer = world.server.issuer();
+    let (by, kind) = (operator(), Kind::Jwt);
+    let acknowledge = |revision| {
+        Out::Ack(api::Ack {
+            revision,
+            ready: true,
+        })
+    };
+    stream.say(acknowledge(first.revision)).await;
+
+    let stolen = issuer.local_authorities(kind).unwrap().active.authority_id;
+    let next = issuer.prepare_authority(&by, kind).await.unwrap();
+    let (update, took) = stream.pushed().await;
+    assert!(took < SECOND);
+    let key = |update: &Update, id: &str| {
+        let mut keys = update.bundles[0].jwt_authorities.iter();
+        keys.find(|key| key.key_id == id).cloned()
+    };
+    assert!(key(&update, &next.authority_id).is_some());
+    let lacking = || issuer.rotation.who_lacks_the_prepared(kind);
+    assert_eq!(lacking().awaited.len(), 1);
+    stream.say(acknowledge(update.revision)).await;
+    while !lacking().is_empty() {
+        tokio::task::yield_now().await;
+    }
+
+    let activated = issuer.activate_authority(&by, kind, &next.authority_id);
+    activated.await.unwrap();
+    issuer.taint_authority(&by, kind, &stolen).await.unwrap();
+    let (update, took) = stream.pushed().await;
+    assert!(took < SECOND);
+    assert!(key(&update, &stolen).unwrap().tainted);
+    issuer.revoke_authority(&by, kind, &stolen).await.unwrap();
+    let (update, took) = stream.pushed().await;
+    assert!(took < SECOND);
+    assert_eq!(key(&update, &stolen), None);
 }
