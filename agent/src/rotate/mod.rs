@@ -80,15 +80,16 @@ pub fn plan(
         };
         let missing = reason == Due::Missing;
         if is_wanted || !missing {
-            urgent.push(planned);
+            urgent.push((reason, !is_wanted, planned));
         } else if !held.entry.disable_x509_svid_prefetch {
             idle.push(planned);
         }
     }
-    urgent.sort_by(|a, b| (a.reason, &a.entry.id).cmp(&(b.reason, &b.entry.id)));
+    // Stable, so that within a rank the order is that of the entries.
+    urgent.sort_by_key(|(reason, is_idle, _)| (*reason, *is_idle));
     idle.truncate(room);
-    urgent.extend(idle);
-    urgent
+    let urgent = urgent.into_iter().map(|(_, _, planned)| planned);
+    urgent.chain(idle).collect()
 }
 
 /// Renews SVIDs until it is stopped.
@@ -135,48 +136,44 @@ impl Rotator {
         let mut work = self.holdings.work();
         loop {
             work.borrow_and_update();
-            let rest = match self.pass(&mut size).await {
-                Ok(()) => {
-                    backoff.reset();
-                    self.rest()
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "could not renew X509-SVIDs; the old ones stay");
-                    backoff.next_delay()
-                }
-            };
-            let failed = rest != self.rest();
+            if let Err(error) = self.pass(&mut size).await {
+                tracing::warn!(%error, "could not renew X509-SVIDs; the old ones stay");
+                tokio::time::sleep(backoff.next_delay()).await;
+                continue;
+            }
+            backoff.reset();
             tokio::select! {
-                _ = work.changed(), if !failed => {}
-                () = tokio::time::sleep(rest) => {}
+                _ = work.changed() => {}
+                () = tokio::time::sleep(self.rest()) => {}
             }
         }
     }
 
-    /// Renews everything that is due now, batch after batch.
+    /// Renews everything that is due now, batch after batch. What is due is asked before each, as
+    /// somebody may have come meanwhile who must not wait for what nobody uses.
     async fn pass(&mut self, size: &mut BatchSize) -> Result<(), CallError> {
         let phase = self.jitter.draw();
         let window = self.config.policy.taint_window;
         self.holdings.plan_replacements(window, phase);
-        let due = self.holdings.plan(self.config.cache_max);
-        let due = due.into_iter().filter(|planned| !planned.waits);
-        let due: Vec<_> = due.map(|planned| planned.entry).collect();
-        let mut rest = due.as_slice();
-        while !rest.is_empty() {
-            let limit = size.current().min(batch_limit(self.config.key_type));
-            let (batch, later) = rest.split_at(limit.min(rest.len()));
-            match self.renew(batch).await {
-                Ok(()) => size.grow(),
-                Err(error) => {
-                    size.shrink();
-                    return Err(error);
-                }
+        loop {
+            let batch = self.next_batch(size.current());
+            if batch.is_empty() {
+                break;
             }
-            rest = later;
+            let renewed = self.renew(&batch).await;
+            renewed.inspect_err(|_| size.shrink())?;
+            size.grow();
         }
         self.holdings.evict(self.config.cache_max);
         self.holdings.settle();
         Ok(())
+    }
+
+    fn next_batch(&self, size: usize) -> Vec<Arc<Entry>> {
+        let due = self.holdings.plan(self.config.cache_max);
+        let due = due.into_iter().filter(|planned| !planned.waits);
+        let limit = size.min(batch_limit(self.config.key_type));
+        due.map(|planned| planned.entry).take(limit).collect()
     }
 
     async fn renew(&mut self, batch: &[Arc<Entry>]) -> Result<(), CallError> {

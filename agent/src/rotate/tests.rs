@@ -38,6 +38,23 @@ fn what_somebody_waits_for_comes_before_what_is_prefetched() {
 }
 
 #[test]
+fn of_svids_that_are_revoked_those_that_somebody_uses_are_replaced_first() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let all = ["a", "b", "c"]
+        .map(|id| entry(id, &["unix:uid:1"]))
+        .to_vec();
+    let mut cache = Cache::new(td());
+    cache.apply(whole(all.clone(), vec![old.bundle()]), noon());
+    for one in &all {
+        cache.put_svid(&one.id, Arc::new(old.svid(one, noon(), HOUR)), noon());
+    }
+    cache.apply(whole(all, vec![new.bundle()]), noon());
+    let due = plan(&cache, noon(), 10, |entry| entry.id.as_str() == "c");
+    assert_eq!(ids(&due), ["c", "a", "b"]);
+    assert!(due.iter().all(|planned| planned.reason == Due::Revoked));
+}
+
+#[test]
 fn nothing_is_asked_for_an_entry_that_has_ended() {
     let mut ended = entry("a", &["unix:uid:1"]);
     ended.expires_at = Some(noon());
@@ -67,6 +84,10 @@ struct World {
 
 impl World {
     fn start(entries: Vec<Entry>) -> Self {
+        Self::start_with(KeyType::EcP256, entries)
+    }
+
+    fn start_with(key_type: KeyType, entries: Vec<Entry>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(noon()));
         let server = Arc::new(FakeServer::new(clock.clone()).knows(&entries));
         let holdings = Arc::new(Holdings::new(td(), clock.clone()));
@@ -77,7 +98,10 @@ impl World {
             holdings.clone(),
             server.clone(),
             clock.clone(),
-            config(1000),
+            RotatorConfig {
+                key_type,
+                ..config(1000)
+            },
             jitter,
         );
         tasks.spawn("rotator", rotator.run(tasks.stop()));
@@ -175,5 +199,26 @@ async fn an_entry_that_the_server_refuses_hinders_no_other() {
         .subscribe(&selectors(&["unix:uid:1", "unix:uid:2"]));
     let ready = |view: &Arc<crate::views::View>| matches!(&view.x509, crate::views::X509Answer::Ready(all) if all.len() == 1);
     view.wait_for(ready).await.expect("open");
+    world.tasks.shutdown(HOUR).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_comes_while_slow_keys_are_made_is_next() {
+    let all =
+        (0..40).map(|number| entry(&format!("e{number:02}"), &[&format!("unix:uid:{number}")]));
+    let world = World::start_with(KeyType::Rsa2048, all.collect());
+    let issued = || {
+        let with_svid = |cache: &Cache| cache.held().filter(|held| held.svid.is_some()).count();
+        world.holdings.read(with_svid)
+    };
+    while issued() == 0 {
+        // Paused time stands still while a key is made.
+        tokio::task::yield_now().await;
+    }
+    let mut view = world.holdings.subscribe(&selectors(&["unix:uid:39"]));
+    let ready =
+        |view: &Arc<crate::views::View>| matches!(&view.x509, crate::views::X509Answer::Ready(_));
+    view.wait_for(ready).await.expect("open");
+    assert!(issued() < 40, "it did not wait for the others");
     world.tasks.shutdown(HOUR).await;
 }
