@@ -9,91 +9,36 @@
 //!
 //! Workloads go on being served meanwhile from what the agent holds.
 
-use crate::bootstrap::{Bootstrap, BootstrapError};
+mod ended;
+mod join;
+
+pub use ended::{Ended, NoAttestor};
+
+use crate::bootstrap::Bootstrap;
 use crate::cache::Standing;
 use crate::holdings::Holdings;
 use crate::own::{OwnError, OwnStore, OwnSvid};
 use crate::rotate::Jitter;
-use crate::upstream::{
-    AttestFailed, Attested, CallError, Connection, GrpcServer, Refused, Server, attest, explained,
-};
+use crate::upstream::{CallError, Connection, GrpcServer, Refused, Server, explained};
+use ended::Failure;
 use signet_model::AgentReason;
 use signet_node_attestor::AgentAttestor;
 use signet_runtime::{Backoff, Clock, Stop};
 use signet_spiffe::{Bundle, TrustDomain};
 use signet_telemetry::metrics::Metrics;
-use signet_tls::{Identity, IdentityError};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Waits between attestations. Workloads may be waiting, so the first is shorter than SPIRE's; jitter
-/// and growth keep a thousand nodes that boot together from coming together.
-const ATTEST_FIRST_WAIT: Duration = Duration::from_secs(1);
-const ATTEST_MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long a server may refuse before the agent ends, so that its supervisor shows the error. An
-/// outage never ends the agent.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Waits between attempts to renew.
 const RENEW_FIRST_WAIT: Duration = Duration::from_secs(5);
 const RENEW_MAX_WAIT: Duration = Duration::from_secs(120);
 /// Timers stand still while a machine sleeps, so the clock is looked at this often.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// Why the agent ends by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    /// The server refused the attestation for good.
-    #[error("the server refuses to attest this agent")]
-    Refused(#[source] AttestFailed),
-    /// An operator banned the agent.
-    #[error("this agent is banned: its SVID was removed; ask the operator of the server")]
-    Banned,
-    /// The server wants a new attestation, and this agent cannot attest again by itself.
-    #[error(
-        "the server does not accept this agent any more ({0}), and it cannot attest again by itself: start it with a new join token"
-    )]
-    CannotReattest(AgentReason),
-    /// The agent's SVID ran out while the server was out of reach.
-    #[error(
-        "the SVID of this agent expired before it could be renewed, and it cannot attest again by itself: start it with a new join token"
-    )]
-    Expired,
-    /// The agent has nothing to attest with.
-    #[error(transparent)]
-    NoAttestor(#[from] NoAttestor),
-    /// The agent's own key or files failed.
-    #[error(transparent)]
-    Own(#[from] OwnError),
-    /// The agent's certificate cannot be shown.
-    #[error("the agent's certificate cannot be used")]
-    Identity(#[from] IdentityError),
-}
-
 /// Makes a node attestor at the time when one is needed.
 pub type MakeAttestor = Arc<dyn Fn() -> Result<Arc<dyn AgentAttestor>, NoAttestor> + Send + Sync>;
-
-/// Why there is no node attestor.
-#[derive(Debug, thiserror::Error)]
-pub enum NoAttestor {
-    /// A join token is needed.
-    #[error(
-        "this agent has to attest and needs a join token: make one with `signet-server token generate` and give it as --join-token, join_token or join_token_file"
-    )]
-    NoJoinToken,
-    /// The file with the join token cannot be read.
-    #[error("could not read the join token from {}", .path.display())]
-    JoinToken {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// What the lifecycle works with.
 pub struct Lifecycle {
@@ -183,92 +128,6 @@ impl Lifecycle {
             own.renew_at = own.renew_at.min(again);
         }
         Ok(self.timer(own.renew_at))
-    }
-
-    /// The stored SVID, or a new attestation for as long as it takes.
-    async fn become_member(&mut self) -> Result<OwnSvid, Ended> {
-        let draw = self.jitter.draw();
-        let stored = self.own.load(self.clock.now(), draw).await?;
-        let trusted = self.own.bundle(Bundle::empty(self.trust_domain.clone()));
-        match (stored, trusted) {
-            (Some(own), Some(bundle)) => {
-                self.connection.trust.set(&bundle);
-                self.show(&own).await?;
-                tracing::info!(spiffe_id = %own.id, "this agent is attested already");
-                Ok(own)
-            }
-            (Some(own), None) => self.trust_anew(own).await,
-            (None, _) => self.attest(None).await,
-        }
-    }
-
-    /// An SVID without bundle: the operator's bundle does.
-    async fn trust_anew(&mut self, own: OwnSvid) -> Result<OwnSvid, Ended> {
-        match self.bootstrap.bundle().await {
-            Ok(Some(bundle)) => {
-                self.own.keep_bundle(&bundle)?;
-                self.connection.trust.set(&bundle);
-                self.show(&own).await?;
-                Ok(own)
-            }
-            _ => self.attest(None).await,
-        }
-    }
-
-    /// Attests until it works, the server refuses for good, or refuses for a minute.
-    async fn attest(&mut self, current: Option<&OwnSvid>) -> Result<OwnSvid, Ended> {
-        let mut backoff = Backoff::new(ATTEST_FIRST_WAIT, ATTEST_MAX_WAIT, 1.5);
-        let mut refused_since: Option<Instant> = None;
-        loop {
-            let begun = Instant::now();
-            let attested = self.attest_once(current).await;
-            self.count("node_attestor_new_svid", attested.is_ok(), begun);
-            match attested {
-                Ok(own) => return Ok(own),
-                Err(Failure::Ended(ended)) => return Err(ended),
-                Err(Failure::Attest(failed)) if failed.is_refusal() => {
-                    let since = *refused_since.get_or_insert_with(Instant::now);
-                    if failed.is_final() || since.elapsed() >= REFUSED_FOR {
-                        self.own.forget().await?;
-                        return Err(Ended::Refused(failed));
-                    }
-                    tracing::error!(error = %explained(&failed), "the server did not attest this agent; trying again");
-                }
-                Err(error) => {
-                    refused_since = None;
-                    tracing::error!(error = %explained(&error), "could not attest; trying again");
-                }
-            }
-            tokio::time::sleep(backoff.next_delay()).await;
-        }
-    }
-
-    async fn attest_once(&mut self, current: Option<&OwnSvid>) -> Result<OwnSvid, Failure> {
-        let trust = match self.own.bundle(Bundle::empty(self.trust_domain.clone())) {
-            Some(bundle) => Bootstrap::trust_in(&bundle),
-            None => self.bootstrap.trust().await?,
-        };
-        let attestor = (self.attestor)().map_err(Ended::from)?;
-        let nobody = Arc::new(Identity::none());
-        let channel = self.connection.connector().connect(nobody, trust).await?;
-        let (key, csr) = self.own.next_key(current).await.map_err(Ended::from)?;
-        let attested = attest(channel, attestor.as_ref(), csr).await;
-        let Attested {
-            chain,
-            reattestable,
-            bundle,
-        } = attested.map_err(Failure::Attest)?;
-        // The bundle first: an SVID without it would be of no use after a crash in between.
-        self.own.keep_bundle(&bundle).map_err(Ended::from)?;
-        self.connection.trust.set(&bundle);
-        let draw = self.jitter.draw();
-        let own = self
-            .own
-            .adopt(&chain, key, reattestable, self.clock.now(), draw);
-        let own = own.map_err(Ended::from)?;
-        self.show(&own).await?;
-        tracing::info!(spiffe_id = %own.id, reattestable, "this agent is attested");
-        Ok(own)
     }
 
     /// From now on the agent shows this SVID.
@@ -386,21 +245,6 @@ impl Lifecycle {
         let wait = at.duration_since(self.clock.now()).unwrap_or_default();
         Instant::now() + wait.min(LONGEST_REST)
     }
-}
-
-/// Why one attestation or renewal did not work.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Bootstrap(#[from] BootstrapError),
-    #[error(transparent)]
-    Connect(#[from] signet_tls::ConnectError),
-    #[error(transparent)]
-    Attest(AttestFailed),
-    #[error(transparent)]
-    Call(CallError),
-    #[error(transparent)]
-    Ended(#[from] Ended),
 }
 
 #[cfg(test)]
