@@ -289,6 +289,7 @@ fn status(fault: &LocalFault) -> Status {
         LocalFault::Initializing | LocalFault::Audit(_) => Code::Unavailable,
         LocalFault::NoId
         | LocalFault::NotNext
+        | LocalFault::NotActive
         | LocalFault::Active
         | LocalFault::Prepared
         | LocalFault::Unknown

@@ -51,6 +51,9 @@ pub enum LocalFault {
     /// Not the authority that could be activated.
     #[error("unexpected authority ID: it is not the one beside the active authority")]
     NotNext,
+    /// Not the authority that signs.
+    #[error("unexpected authority ID: it is not the active authority")]
+    NotActive,
     /// It could be, but was already.
     #[error("only Prepared authorities can be activated")]
     NotPrepared,

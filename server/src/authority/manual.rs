@@ -129,17 +129,19 @@ impl Reconciler {
     /// moment in which it signs no more and yet is trusted, after which nobody knew that it must go.
     pub async fn supersede_now(&self, kind: Kind, old: &str, next: &str) -> Result<(), LocalFault> {
         self.has_no_upstream(kind)?;
-        let _turn = self.turns.take(kind).await;
+        let _turn = self.turn(kind).await?;
         let shelf = Shelf::of(kind);
         let supersede = |snapshot: &Snapshot| {
-            let find = |id: &str| {
+            let find = |id: &str, state| {
                 let slots = SlotId::BOTH.into_iter();
                 let mut slots =
                     slots.filter_map(|slot| stored::slot(snapshot, &self.server_id, kind, slot));
-                slots.find(|slot| slot.authority_id == id).cloned()
+                slots
+                    .find(|slot| slot.authority_id == id && slot.state == state)
+                    .cloned()
             };
-            let old_slot = find(old).ok_or(LocalFault::Unknown)?;
-            let next_slot = find(next).ok_or(LocalFault::NotNext)?;
+            let old_slot = find(old, SlotState::Active).ok_or(LocalFault::NotActive)?;
+            let next_slot = find(next, SlotState::Prepared).ok_or(LocalFault::NotNext)?;
             let (plan, _) = self.retirement(snapshot, shelf, old, Retirement::Taint)?;
             let plan = plan
                 .put_slot(Slot {

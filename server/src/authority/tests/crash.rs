@@ -1,7 +1,7 @@
 //! The process dies at each write in turn, before or after it took effect. Whoever starts next
 //! finds everything in order.
 
-use super::bench::{Bench, HOUR, KINDS, Run};
+use super::bench::{Bench, HOUR, Run};
 use crate::authority::{AuthorityFault, Kind, LocalFault};
 
 /// Two rotations, an emergency replacement, and another rotation.
@@ -10,8 +10,11 @@ async fn life(bench: &Bench, run: &Run) -> Result<(), LocalFault> {
         bench.clock.forward(HOUR * hours);
         settle(bench, run).await?;
     }
-    for kind in KINDS {
+    for kind in [Kind::X509, Kind::JwtAlternative] {
         replace(bench, run, kind).await?;
+    }
+    for kind in [Kind::X509, Kind::Jwt, Kind::Wit] {
+        supersede(bench, run, kind).await?;
     }
     bench.clock.forward(HOUR * 13);
     settle(bench, run).await?;
@@ -32,6 +35,16 @@ async fn replace(bench: &Bench, run: &Run, kind: Kind) -> Result<(), LocalFault>
     bench.witness(run).await;
     run.rotation.taint_now(kind, &stolen).await?;
     bench.verify_all(run);
+    bench.revoked.lock().unwrap().insert(stolen.clone());
+    run.rotation.revoke_now(kind, &stolen).await?;
+    Ok(())
+}
+
+/// The same with the authority tainted in the commit that ends it.
+async fn supersede(bench: &Bench, run: &Run, kind: Kind) -> Result<(), LocalFault> {
+    let stolen = run.rotation.local_authorities(kind)?.active.authority_id;
+    let next = run.rotation.prepare_now(kind).await?.authority_id;
+    run.rotation.supersede_now(kind, &stolen, &next).await?;
     bench.revoked.lock().unwrap().insert(stolen.clone());
     run.rotation.revoke_now(kind, &stolen).await?;
     Ok(())
