@@ -7,8 +7,9 @@ use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::entries::Match;
 use crate::issuer::Issuer;
+use crate::sign::SignFault;
 use crate::state::{Plan, Snapshot, StateError};
-use signet_ca::{IssuedX509, X509Error};
+use signet_ca::IssuedX509;
 use signet_model::{
     Agent, AgentReason, AuditEvent, Change, Credential, Entry, EntryError, EntryId, JoinToken,
     MAX_VERSION_BYTES, Moment, Refusal, Selector, SelectorSet, Stewardship,
@@ -41,7 +42,7 @@ pub enum AgentFault {
     NotApproved(#[source] Refusal),
     /// Signing failed.
     #[error("failed to sign X509 SVID")]
-    Sign(#[from] X509Error),
+    Sign(#[from] SignFault),
     /// The version text is too long.
     #[error("agent version has {0} bytes; the limit is {MAX_VERSION_BYTES}")]
     VersionTooLong(usize),
@@ -156,7 +157,7 @@ impl Issuer {
                 Refusal::Agent(AgentReason::MustReattest) => AgentFault::MustReattest,
                 other => AgentFault::NotApproved(other),
             })?;
-        let svid = signet_ca::sign_x509(&authority, grant, &*self.random, now).await?;
+        let svid = self.sign_x509(&authority, grant).await?;
         let renew = |snapshot: &Snapshot| {
             let agent = snapshot.index.agent(id).ok_or(AgentFault::NotFound)?;
             if agent.is_banned() {

@@ -10,12 +10,13 @@ mod upstream;
 
 use crate::audit::Audit;
 use crate::authority::{AuthorityFault, AuthoritySettings, JwtAlternative};
-use crate::config::{self, KeySettings, ServerConfig, StoreSettings};
+use crate::config::{self, ComposerSettings, KeySettings, ServerConfig, StoreSettings};
 use crate::identity::IdentityFault;
 use crate::issuer::Settings;
 use crate::limits::Limits;
 use crate::running::{Parts, Server};
 use crate::state::StateError;
+use crate::uniqueid::UniqueId;
 use data_dir::server_id;
 use signet_crypto::SystemRandom;
 use signet_datastore::{MemoryStore, RedbStore, Store, StoreError};
@@ -23,8 +24,8 @@ use signet_keys::KeyManager;
 use signet_keys::disk::{DiskError, DiskKeys};
 use signet_keys::memory::MemoryKeys;
 use signet_keys_pkcs11::{IdentifierError, Pkcs11Error, Pkcs11Keys};
-use signet_model::Policy;
 use signet_model::approve::{Attribute, Subject};
+use signet_model::{Composer, Composers, Policy};
 use signet_node_attestor::BoxError;
 use signet_node_attestor::x509pop::{ChainError, ConfigError};
 use signet_runtime::{Clock, Readiness, SystemClock, Tasks};
@@ -164,7 +165,7 @@ async fn parts(
         upstream: upstream::open(config, &clock),
         attestors: config.node_attestors.clone(),
         settings: settings(config),
-        authority: authority_settings(&config.authority),
+        authority: authority_settings(config),
         limits: Limits::new(config.rate_limits.attestation, config.rate_limits.signing),
         audit: Audit::Disk(log),
         metrics: metrics.clone(),
@@ -184,9 +185,10 @@ fn settings(config: &ServerConfig) -> Settings {
             default_jwt_svid_ttl: config.svids.jwt_ttl,
             agent_ttl: Some(config.svids.agent_ttl),
             jwt_issuer: config.svids.jwt_issuer.clone(),
-            wit_issuer: None,
+            wit_issuer: config.wit.as_ref().and_then(|wit| wit.issuer.clone()),
         },
         ca_ttl: config.authority.ttl,
+        composers: composers(&config.composers),
         log_calls: config.audit_log_enabled,
         disable_jwt_svids: !config.svids.jwt_enabled,
         prune_agents_after: pruning.map(|pruning| pruning.expired_for),
@@ -195,13 +197,14 @@ fn settings(config: &ServerConfig) -> Settings {
     }
 }
 
-fn authority_settings(settings: &config::AuthoritySettings) -> AuthoritySettings {
+fn authority_settings(config: &ServerConfig) -> AuthoritySettings {
+    let settings = &config.authority;
     AuthoritySettings {
         ttl: settings.ttl,
         ca_key_type: settings.ca_key_type,
         jwt_key_type: settings.jwt_key_type,
         jwt_alternative: settings.jwt_alternative.as_ref().map(jwt_alternative),
-        wit_key_type: None,
+        wit_key_type: config.wit.as_ref().map(|wit| wit.key_type),
         subject: ca_subject(&settings.subject),
     }
 }
@@ -228,6 +231,15 @@ fn ca_subject(subject: &config::CaSubject) -> Option<Subject> {
         .map(|text| (Attribute::CommonName, text.clone()));
     let named = Subject::new(countries.chain(organizations).chain(name));
     (!named.is_empty()).then_some(named)
+}
+
+fn composers(settings: &[ComposerSettings]) -> Composers {
+    let one = |settings: &ComposerSettings| -> Arc<dyn Composer> {
+        match settings {
+            ComposerSettings::UniqueId => Arc::new(UniqueId),
+        }
+    };
+    Composers::new(settings.iter().map(one).collect())
 }
 
 fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {

@@ -9,8 +9,9 @@ use crate::audit::{self, AuditEventExt};
 use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
+use crate::sign::SignFault;
 use crate::state::{Plan, Snapshot, StateError};
-use signet_ca::{IssuedX509, X509Error};
+use signet_ca::IssuedX509;
 use signet_crypto::sha256;
 use signet_datastore::records::keys;
 use signet_model::{
@@ -48,7 +49,7 @@ pub enum AttestFault {
     NotApproved(#[source] Refusal),
     /// Signing failed.
     #[error("failed to sign X509 SVID")]
-    Sign(#[from] X509Error),
+    Sign(#[from] SignFault),
     /// Nothing can sign.
     #[error(transparent)]
     NoAuthority(#[from] NoAuthority),
@@ -164,7 +165,7 @@ impl Issuer {
             Refusal::Agent(AgentReason::Banned) => AttestFault::Banned,
             other => AttestFault::NotApproved(other),
         })?;
-        Ok(signet_ca::sign_x509(&authority, grant, &*self.random, now).await?)
+        Ok(self.sign_x509(&authority, grant).await?)
     }
 }
 

@@ -54,6 +54,9 @@ enum Line {
     /// JWT-SVIDs without an entry
     #[command(subcommand)]
     Jwt(mint::Jwt),
+    /// WIT-SVIDs without an entry
+    #[command(subcommand)]
+    Wit(mint::Wit),
     /// Administer this server's authorities: prepare, activate, taint, revoke
     #[command(subcommand, name = "localauthority")]
     LocalAuthority(localauthority::LocalAuthority),
@@ -92,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: impl Program
         Line::Bundle(command) => command.execute(&target),
         Line::X509(command) => command.execute(&target),
         Line::Jwt(command) => command.execute(&target),
+        Line::Wit(command) => command.execute(&target),
         Line::LocalAuthority(command) => command.execute(&target),
         Line::Authority(command) => command.execute(&target),
         Line::UpstreamAuthority(command) => command.execute(&target),

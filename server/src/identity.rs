@@ -2,7 +2,7 @@
 
 use crate::authority::NoAuthority;
 use crate::issuer::Issuer;
-use signet_ca::X509Error;
+use crate::sign::SignFault;
 use signet_crypto::{KeyError, KeyType, PrivateKey};
 use signet_model::Moment;
 use signet_model::approve::{self, Refusal};
@@ -32,7 +32,7 @@ pub enum IdentityFault {
     Refused(#[from] Refusal),
     /// It could not be signed.
     #[error("could not sign the server's SVID")]
-    Sign(#[from] X509Error),
+    Sign(#[from] SignFault),
     /// It cannot be served.
     #[error("could not serve the server's SVID")]
     Serve(#[from] IdentityError),
@@ -68,7 +68,7 @@ pub async fn renew(
     };
     let policy = &issuer.settings.policy;
     let grant = approve::server_x509(policy, moment, key.public_key().clone())?;
-    let svid = signet_ca::sign_x509(&authority, grant, &*issuer.random, now).await?;
+    let svid = issuer.sign_x509(&authority, grant).await?;
     identity.set(&svid.chain, &key)?;
     let life = svid.not_after.duration_since(now).unwrap_or_default();
     Ok(Held {

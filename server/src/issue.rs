@@ -1,18 +1,24 @@
-//! Issuing X.509- and JWT-SVIDs: for workloads by their entries, and minted for administrators; and
-//! the authorities of downstream servers.
+//! Issuing SVIDs: for workloads by their entries, and minted for administrators; and the authorities
+//! of downstream servers. WIT-SVIDs are in `wit`.
 //!
 //! Of a request only the public key and the audience come through. The record of each issue is
 //! written before the SVID leaves.
+
+mod wit;
+
+pub use wit::{ProofKeyWanted, WitWanted};
 
 use crate::audit::{self, AuditEventExt};
 use crate::authority::NoAuthority;
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
+use crate::sign::SignFault;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use signet_ca::{IssuedJwt, IssuedX509, JwtAuthorityKey, JwtError, X509Error};
-use signet_crypto::{hex, sha256};
-use signet_model::{AuditEvent, Credential, EntryId, Moment, Refusal};
+use signet_ca::{IssuedJwt, IssuedX509, JwtAuthorityKey, JwtError, WitError};
+use signet_crypto::jose::UnknownAlgorithm;
+use signet_crypto::{KeyError, hex, sha256};
+use signet_model::{AuditEvent, ComposeError, Credential, EntryId, Moment, Refusal};
 use signet_spiffe::SpiffeId;
 use signet_spiffe::csr::{self, Csr, CsrError};
 use signet_telemetry::audit::AuditError;
@@ -41,10 +47,25 @@ pub enum IssueFault {
     JwtDisabled,
     /// Signing failed.
     #[error("failed to sign X509-SVID")]
-    SignX509(#[from] X509Error),
+    SignX509(#[from] SignFault),
+    /// A composer gave up or went too far.
+    #[error("could not compose the JWT-SVID")]
+    ComposeJwt(#[from] ComposeError),
     /// Signing failed.
     #[error("failed to sign JWT-SVID")]
     SignJwt(#[from] JwtError),
+    /// WIT-SVIDs are off.
+    #[error("WIT-SVIDs are not enabled on this server")]
+    WitDisabled,
+    /// The key a WIT-SVID is to be bound to is bad.
+    #[error("malformed public key")]
+    ProofKey(#[source] KeyError),
+    /// So is the algorithm beside it.
+    #[error("invalid signing algorithm")]
+    ProofAlgorithm(#[source] UnknownAlgorithm),
+    /// Signing failed.
+    #[error("failed to sign WIT-SVID")]
+    SignWit(#[from] WitError),
     /// Nothing can sign.
     #[error(transparent)]
     NoAuthority(#[from] NoAuthority),
@@ -107,7 +128,7 @@ impl Issuer {
         };
         let policy = &self.settings.policy;
         let grant = signet_model::workload_x509(policy, moment, granted, csr.public_key)?;
-        Ok(signet_ca::sign_x509(&authority, grant, &*self.random, now).await?)
+        Ok(self.sign_x509(&authority, grant).await?)
     }
 
     /// Issues a JWT-SVID by an entry that the agent is authorized for.
@@ -172,10 +193,7 @@ impl Issuer {
         };
         let grant = signet_model::mint_x509(&self.settings.policy, moment, csr, ttl)?;
         let id = grant.spiffe_id.clone();
-        Ok((
-            signet_ca::sign_x509(&authority, grant, &*self.random, now).await?,
-            id,
-        ))
+        Ok((self.sign_x509(&authority, grant).await?, id))
     }
 
     /// Signs an authority for the downstream server that calls.
@@ -218,7 +236,8 @@ impl Issuer {
         let default = self.settings.ca_ttl;
         let grant =
             signet_model::downstream_ca(&self.trust_domain, moment, entry, key, ttl, default)?;
-        Ok(signet_ca::sign_ca(&authority, grant, &*self.random, now).await?)
+        let signed = signet_ca::sign_ca(&authority, grant, &*self.random, now).await;
+        Ok(signed.map_err(SignFault::Sign)?)
     }
 
     /// Mints a JWT-SVID for an administrator.
@@ -255,8 +274,12 @@ impl Issuer {
         key: &JwtAuthorityKey,
         grant: Result<signet_model::Approved<signet_model::JwtGrant>, Refusal>,
     ) -> Result<IssuedJwt, IssueFault> {
-        let signed = match grant {
-            Err(refusal) => Err(IssueFault::Refused(refusal)),
+        let composed = grant.map_err(IssueFault::from).and_then(|grant| {
+            let composed = grant.composed(&self.settings.composers);
+            composed.map_err(IssueFault::from)
+        });
+        let signed = match composed {
+            Err(fault) => Err(fault),
             Ok(grant) => signet_ca::sign_jwt(key, grant, self.clock.now())
                 .await
                 .map_err(IssueFault::from),

@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::state::State;
 use crate::sync::Online;
 use signet_crypto::Random;
-use signet_model::Policy;
+use signet_model::{Composers, Policy};
 use signet_node_attestor::ServerAttestor;
 use signet_runtime::{Clock, Tasks};
 use signet_spiffe::{SpiffeId, TrustDomain};
@@ -25,6 +25,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How long the authority of a downstream server lives that asks for no lifetime.
     pub ca_ttl: Duration,
+    /// What is added to what is approved.
+    pub composers: Composers,
     /// Whether each call is logged too, as SPIRE's `audit_log_enabled`.
     pub log_calls: bool,
     /// Whether JWT-SVIDs are off.
@@ -51,6 +53,7 @@ impl Settings {
                 wit_issuer: None,
             },
             ca_ttl: Duration::from_secs(24 * 3600),
+            composers: Composers::default(),
             log_calls: false,
             disable_jwt_svids: false,
             prune_agents_after: None,

@@ -26,5 +26,7 @@ pub mod local_authorities;
 pub mod prune;
 pub mod replace;
 pub mod running;
+mod sign;
 pub mod state;
 pub mod sync;
+pub mod uniqueid;

@@ -126,6 +126,7 @@ impl Bucket {
 pub struct Limits {
     csr: Option<Buckets<Source>>,
     jwt: Option<Buckets<Source>>,
+    wit: Option<Buckets<Source>>,
     status: Buckets<Source>,
     unproved: Buckets<Option<IpAddr>>,
     attestations: Option<Attestations>,
@@ -138,6 +139,7 @@ impl Limits {
         Self {
             csr: signing_buckets(),
             jwt: signing_buckets(),
+            wit: signing_buckets(),
             status: Buckets::new(STATUS_RATE),
             unproved: Buckets::new(UNPROVED_RATE),
             attestations: attestation.then(Attestations::default),
@@ -152,6 +154,11 @@ impl Limits {
     /// Waits until a JWT may be signed for the caller.
     pub async fn jwt(&self, source: Source) -> Result<(), Exceeded> {
         take(self.jwt.as_ref(), source, 1).await
+    }
+
+    /// Waits until `count` WIT-SVIDs may be signed for the caller.
+    pub async fn wit(&self, source: Source, count: usize) -> Result<(), Exceeded> {
+        take(self.wit.as_ref(), source, count).await
     }
 
     /// Waits until the caller may report its status.

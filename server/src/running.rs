@@ -207,7 +207,10 @@ impl Server {
 fn parent(parts: &Parts) -> Parent {
     let subject = parts.authority.subject.clone();
     match parts.upstream.clone() {
-        None => Parent::SelfSigned { subject },
+        None => Parent::SelfSigned {
+            subject,
+            composers: parts.settings.composers.clone(),
+        },
         Some(port) => Parent::Upstream(Upstream {
             port,
             subject,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signet_config::sections::check_feature_flags;
+use signet_config::sections::wit_svids_are_on;
 use signet_config::{Key, Section, Unknown};
 
 use crate::rotate::DEFAULT_TAINT_WINDOW;
@@ -50,7 +50,12 @@ pub(super) struct Experimental {
 pub(super) fn read(agent: &Section<'_>) -> Experimental {
     let block = agent.block("experimental");
     block.check(&[&KEYS], Unknown::Warned);
-    check_feature_flags(&block);
+    if wit_svids_are_on(&block) {
+        block.problem(
+            "feature_flags",
+            "\"wit-svid\" is not supported yet: the agent does not serve WIT-SVIDs; remove it",
+        );
+    }
     let taint_window = block.duration("taint_window");
     if taint_window.is_some_and(|window| window > MAX_TAINT_WINDOW) {
         block.problem("taint_window", "must be at most 30m");

@@ -141,15 +141,9 @@ fn further(extension: &Extension) -> CustomExtension {
 
 /// As configured, or `C=US, O=SPIFFE`.
 pub(crate) fn configured_subject(configured: Option<Subject>) -> Subject {
-    let usual = || {
-        Subject::new([
-            (Attribute::Country, "US".to_owned()),
-            (Attribute::Organization, "SPIFFE".to_owned()),
-        ])
-    };
     configured
         .filter(|subject| !subject.is_empty())
-        .unwrap_or_else(usual)
+        .unwrap_or_else(Subject::authority)
 }
 
 /// The subject key identifier: RFC 5280 section 4.2.1.2 method 1.

@@ -143,6 +143,17 @@ pub fn jwt_svid(svid: &types::Jwtsvid) -> Value {
     })
 }
 
+/// `spire.api.types.WITSVID`.
+pub fn wit_svid(svid: &types::Witsvid) -> Value {
+    json!({
+        "token": svid.token,
+        "id": optional(svid.id.as_ref(), spiffe_id),
+        "expires_at": long(svid.expires_at),
+        "issued_at": long(svid.issued_at),
+        "hint": svid.hint,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ mod plugin_files;
 mod plugins;
 mod telemetry;
 
-pub use experimental::{PROFILING_KEYS, check_feature_flags};
+pub use experimental::{PROFILING_KEYS, wit_svids_are_on};
 pub use health::HealthSettings;
 pub use log::{LOG_KEYS, LogFormat, LogLevel, LogSettings};
 pub(crate) use plugin_files::inline_plugin_files;

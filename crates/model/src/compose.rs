@@ -52,7 +52,7 @@ pub trait Composer: Send + Sync {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 
-    /// The certificate of one of this server's authorities, or of a downstream server's.
+    /// The certificate of an authority of this server's that certifies itself.
     fn server_ca(&self, _parts: &mut AuthorityParts) -> Result<(), BoxError> {
         Ok(())
     }

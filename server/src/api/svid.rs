@@ -2,11 +2,11 @@
 
 use super::agent::x509_svid;
 use super::{authorized, source, status_of, types};
-use crate::issue::{IssueFault, X509Wanted};
+use crate::issue::{IssueFault, ProofKeyWanted, WitWanted, X509Wanted};
 use crate::issuer::Issuer;
 use bytes::Bytes;
 use futures::StreamExt;
-use signet_ca::IssuedJwt;
+use signet_ca::{IssuedJwt, IssuedWit};
 use signet_model::Refusal;
 use signet_proto::spire::server::svid::v1::{self as api, svid_server};
 use signet_proto::spire::types as wire;
@@ -64,11 +64,21 @@ impl svid_server::Svid for SvidService {
 
     async fn mint_witsvid(
         &self,
-        _request: Request<api::MintWitsvidRequest>,
+        request: Request<api::MintWitsvidRequest>,
     ) -> Result<Response<api::MintWitsvidResponse>, Status> {
-        Err(Status::unimplemented(
-            "WIT-SVIDs are not enabled on this server",
-        ))
+        let by = authorized(&request)?;
+        let request = request.into_inner();
+        let id = types::read_spiffe_id("invalid SPIFFE ID", request.id.as_ref())?;
+        let ttl = wanted_ttl(request.ttl);
+        let proof_key = ProofKeyWanted {
+            public_key: request.public_key,
+            algorithm: request.signing_algorithm,
+        };
+        let minted = self.0.mint_wit(&by, id.clone(), &proof_key, ttl).await;
+        let wit = minted.map_err(|fault| status(&fault))?;
+        Ok(Response::new(api::MintWitsvidResponse {
+            svid: Some(wit_svid(&id, wit)),
+        }))
     }
 
     async fn batch_new_x509svid(
@@ -127,11 +137,28 @@ impl svid_server::Svid for SvidService {
 
     async fn batch_new_witsvid(
         &self,
-        _request: Request<api::BatchNewWitsvidRequest>,
+        request: Request<api::BatchNewWitsvidRequest>,
     ) -> Result<Response<api::BatchNewWitsvidResponse>, Status> {
-        Err(Status::unimplemented(
-            "WIT-SVIDs are not enabled on this server",
-        ))
+        let by = authorized(&request)?;
+        let agent = by.agent().ok_or_else(not_an_agent)?;
+        if !self.0.issues_wits() {
+            return Err(status(&IssueFault::WitDisabled));
+        }
+        let source = source(&by);
+        let params = request.into_inner().params;
+        if params.is_empty() {
+            return Err(Status::invalid_argument("missing parameters"));
+        }
+        self.0.limits.wit(source, params.len()).await?;
+        let results = futures::stream::iter(params)
+            .map(|params| async {
+                let wanted = wit_wanted(params);
+                wit_result(self.0.issue_wit(&by, agent, &wanted).await)
+            })
+            .buffered(CONCURRENT_SIGNINGS)
+            .collect()
+            .await;
+        Ok(Response::new(api::BatchNewWitsvidResponse { results }))
     }
 
     async fn new_downstream_x509ca(
@@ -188,14 +215,57 @@ fn jwt_svid(id: &SpiffeId, jwt: IssuedJwt) -> wire::Jwtsvid {
     }
 }
 
+fn wit_wanted(params: api::NewWitsvidParams) -> WitWanted {
+    WitWanted {
+        entry_id: params.entry_id,
+        proof_key: ProofKeyWanted {
+            public_key: params.public_key,
+            algorithm: params.signing_algorithm,
+        },
+    }
+}
+
+/// SPIRE leaves the status of what went well unset; here it says OK, as in other batches.
+fn wit_result(
+    issued: Result<(IssuedWit, SpiffeId), IssueFault>,
+) -> api::batch_new_witsvid_response::Result {
+    match issued {
+        Ok((wit, id)) => api::batch_new_witsvid_response::Result {
+            status: types::item_ok(),
+            svid: Some(wit_svid(&id, wit)),
+        },
+        Err(fault) => api::batch_new_witsvid_response::Result {
+            status: types::item_status(code(&fault), types::chain(&fault)),
+            svid: None,
+        },
+    }
+}
+
+fn wit_svid(id: &SpiffeId, wit: IssuedWit) -> wire::Witsvid {
+    wire::Witsvid {
+        token: wit.token.expose().to_owned(),
+        id: Some(types::spiffe_id(id)),
+        expires_at: types::seconds(wit.expires_at),
+        issued_at: types::seconds(wit.issued_at),
+        hint: String::new(),
+    }
+}
+
 fn code(fault: &IssueFault) -> Code {
     match fault {
-        IssueFault::NoEntryId | IssueFault::Csr(_) => Code::InvalidArgument,
+        IssueFault::NoEntryId
+        | IssueFault::Csr(_)
+        | IssueFault::ProofKey(_)
+        | IssueFault::ProofAlgorithm(_) => Code::InvalidArgument,
         IssueFault::NotDownstream => Code::PermissionDenied,
         IssueFault::NotAuthorized | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
-        IssueFault::JwtDisabled => Code::Unimplemented,
-        IssueFault::Refused(_) | IssueFault::SignX509(_) | IssueFault::SignJwt(_) => Code::Internal,
+        IssueFault::JwtDisabled | IssueFault::WitDisabled => Code::Unimplemented,
+        IssueFault::Refused(_)
+        | IssueFault::SignX509(_)
+        | IssueFault::ComposeJwt(_)
+        | IssueFault::SignJwt(_)
+        | IssueFault::SignWit(_) => Code::Internal,
         IssueFault::NoAuthority(_) | IssueFault::Audit(_) => Code::Unavailable,
     }
 }

@@ -5,6 +5,7 @@ use signet_ca::{NewAuthority, X509Authority, X509Error};
 use signet_crypto::Random;
 use signet_keys::Signer;
 use signet_model::approve::Subject;
+use signet_model::compose::{AuthorityParts, ComposeError, Composers};
 use signet_spiffe::TrustDomain;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,9 @@ pub enum ParentError {
     /// The upstream authority did not certify it.
     #[error("the upstream authority gave no certificate")]
     Upstream(#[from] UpstreamFault),
+    /// A composer gave up or went too far.
+    #[error("could not compose the certificate")]
+    Compose(#[from] ComposeError),
 }
 
 /// Who certifies a new X.509 authority.
@@ -27,6 +31,8 @@ pub enum Parent {
     SelfSigned {
         /// Its name, if not the usual one.
         subject: Option<Subject>,
+        /// What is added to its certificate.
+        composers: Composers,
     },
     /// An upstream authority, whose roots stand in the bundle.
     Upstream(Upstream),
@@ -61,7 +67,9 @@ impl Parent {
     /// Gets a certificate for the key.
     pub async fn certify(&self, wanted: Wanted<'_>) -> Result<Certified, ParentError> {
         match self {
-            Self::SelfSigned { subject } => self_signed(subject.clone(), wanted).await,
+            Self::SelfSigned { subject, composers } => {
+                self_signed(subject.clone(), composers, wanted).await
+            }
             Self::Upstream(upstream) => Ok(upstream.certify(wanted).await?),
         }
     }
@@ -85,12 +93,17 @@ impl Parent {
 
 async fn self_signed(
     subject: Option<Subject>,
+    composers: &Composers,
     wanted: Wanted<'_>,
 ) -> Result<Certified, ParentError> {
+    let parts = composers.authority(AuthorityParts {
+        subject: subject.unwrap_or_else(Subject::authority),
+        extensions: Vec::new(),
+    })?;
     let new = NewAuthority {
         trust_domain: wanted.trust_domain.clone(),
-        subject,
-        extensions: Vec::new(),
+        subject: Some(parts.subject),
+        extensions: parts.extensions,
         ttl: wanted.ttl,
     };
     let made = signet_ca::new_self_signed(new, wanted.signer, wanted.random, wanted.now).await?;

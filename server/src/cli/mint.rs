@@ -1,13 +1,14 @@
-//! `x509 mint` and `jwt mint`: SVIDs for an administrator, without any entry.
+//! `x509 mint`, `jwt mint` and `wit mint`: SVIDs for an administrator, without any entry.
 
 mod jwt;
 mod request;
+mod wit;
 mod x509;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use signet_cli::{Call, Target};
+use signet_cli::{Call, Failure, Target};
 use signet_runtime::{Clock, SystemClock};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -26,6 +27,12 @@ pub(super) enum Jwt {
     Mint(Call<jwt::Mint>),
 }
 
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Wit {
+    /// Make a key here and have the server sign a WIT-SVID that is bound to it
+    Mint(Call<wit::Mint>),
+}
+
 impl X509 {
     pub(super) fn execute(self, target: &Target) -> ExitCode {
         match self {
@@ -39,6 +46,22 @@ impl Jwt {
         match self {
             Self::Mint(call) => call.execute(target),
         }
+    }
+}
+
+impl Wit {
+    pub(super) fn execute(self, target: &Target) -> ExitCode {
+        match self {
+            Self::Mint(call) => call.execute(target),
+        }
+    }
+}
+
+fn unusable<E: std::error::Error>(subject: &str) -> impl FnOnce(E) -> Failure {
+    let subject = subject.to_owned();
+    move |error| Failure::Content {
+        subject,
+        reason: signet_cli::text::with_causes(&error),
     }
 }
 

@@ -19,7 +19,7 @@ use super::authority::Authority;
 use super::bundle::Bundle;
 use super::entry::Entry;
 use super::localauthority::{Act, LocalAuthority, kind};
-use super::mint::{Jwt, X509};
+use super::mint::{Jwt, Wit, X509};
 use super::token::Token;
 use super::upstreamauthority::UpstreamAuthority;
 
@@ -53,6 +53,7 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
         Line::Bundle(Bundle::Delete(call)) => fake.ask(call.command).await,
         Line::X509(X509::Mint(call)) => fake.ask(call.command).await,
         Line::Jwt(Jwt::Mint(call)) => fake.ask(call.command).await,
+        Line::Wit(Wit::Mint(call)) => fake.ask(call.command).await,
         Line::Healthcheck(call) => fake.ask(call.command).await,
         Line::Why(call) => fake.ask(call.command).await,
         Line::LocalAuthority(LocalAuthority::X509(act)) => asked_about(fake, act).await,

@@ -27,8 +27,8 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings, UpstreamSettings,
-    X509PopRoots, X509PopSettings,
+    ComposerSettings, KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings,
+    UpstreamSettings, X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.
@@ -61,6 +61,8 @@ pub struct ServerConfig {
     pub authority: AuthoritySettings,
     /// What is issued, and for how long.
     pub svids: SvidSettings,
+    /// How WIT-SVIDs are issued; `None` without `wit-svid` in `experimental.feature_flags`.
+    pub wit: Option<WitSettings>,
     /// `ratelimit`.
     pub rate_limits: RateLimits,
     /// `audit_log_enabled`.
@@ -81,6 +83,8 @@ pub struct ServerConfig {
     pub node_attestors: Vec<NodeAttestorSettings>,
     /// The `UpstreamAuthority` plugin; without one the server signs its own authorities.
     pub upstream: Option<UpstreamSettings>,
+    /// The `CredentialComposer` plugins, in the order of the file.
+    pub composers: Vec<ComposerSettings>,
 }
 
 /// Keys and lifetimes of the authorities.
@@ -122,6 +126,15 @@ pub struct SvidSettings {
     pub jwt_enabled: bool,
     /// `jwt_issuer`: the `iss` claim, never empty.
     pub jwt_issuer: Option<String>,
+}
+
+/// How WIT-SVIDs are issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitSettings {
+    /// `experimental.wit_key_type`.
+    pub key_type: KeyType,
+    /// `experimental.wit_issuer`: the `iss` claim, never empty.
+    pub issuer: Option<String>,
 }
 
 /// Which rate limits are on.
@@ -171,11 +184,11 @@ fn read(
 fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
     server::check(block);
     federation::check(block);
-    experimental::check(block);
     let trust_domain = server::trust_domain(block);
     let data_dir = block.required_string("data_dir").map(PathBuf::from);
     let authority = server::authority(block);
     let svids = server::svids(block, authority.ttl);
+    let wit = experimental::read(block, authority.ca_key_type);
     let plugins = plugins::read(root, data_dir.as_deref());
     Some(ServerConfig {
         bind: server::bind(block),
@@ -195,6 +208,8 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
         keys: plugins.keys?,
         node_attestors: plugins.node_attestors,
         upstream: plugins.upstream,
+        composers: plugins.composers,
+        wit,
         authority,
         svids,
     })

@@ -265,7 +265,6 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
             "experimental",
             "{ auth_opa_policy_engine { local { rego_path = \"x\" } } }",
         ),
-        ("experimental", "{ feature_flags = [\"wit-svid\"] }"),
         ("experimental", "{ feature_flags = [\"telepathy\"] }"),
     ] {
         assert_eq!(
@@ -280,6 +279,7 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
         ("experimental", "{ cache_reload_interval = \"1s\" }"),
         ("experimental", "{ events_based_cache = true }"),
         ("experimental", "{ unheard_of = true }"),
+        ("experimental", "{ wit_issuer = \"urn:example\" }"),
         ("federation", "{ unheard_of = true }"),
     ] {
         assert_eq!(
@@ -292,6 +292,35 @@ fn keys_that_cannot_be_ignored_are_errors_and_harmless_ones_are_warnings() {
         "proxy_protocol_trusted_cidrs = [], federation {}, profiling_enabled = false\n\
          experimental { require_pq_kem = false, events_based_cache = false, feature_flags = [] }",
     ));
+}
+
+#[test]
+fn wit_svids_are_issued_only_with_the_flag_and_with_keys_like_the_cas() {
+    assert_eq!(quiet(MINIMAL).wit, None);
+    let of = |keys: &str| quiet(&with(keys)).wit.expect("it is on");
+    let plain = of("ca_key_type = \"ec-p384\"\nexperimental { feature_flags = [\"wit-svid\"] }");
+    assert_eq!((plain.key_type, plain.issuer), (KeyType::EcP384, None));
+    let chosen = of(
+        "experimental { feature_flags = [\"wit-svid\"], wit_key_type = \"rsa-2048\"\n\
+         wit_issuer = \"urn:example:wit\" }",
+    );
+    assert_eq!(chosen.key_type, KeyType::Rsa2048);
+    assert_eq!(chosen.issuer.as_deref(), Some("urn:example:wit"));
+    let bad = "experimental { feature_flags = [\"wit-svid\"], wit_key_type = \"ed25519\" }";
+    assert_eq!(problems(&with(bad)).len(), 1);
+}
+
+#[test]
+fn composers_are_read_and_unknown_ones_refused() {
+    assert!(quiet(MINIMAL).composers.is_empty());
+    for plugin in ["{}", "{ plugin_data {} }"] {
+        let config = quiet(&with_plugins(&format!(
+            "CredentialComposer \"uniqueid\" {plugin}"
+        )));
+        assert_eq!(config.composers, [ComposerSettings::UniqueId]);
+    }
+    let found = problems(&with_plugins("CredentialComposer \"uniqueids\" {}"));
+    assert!(found[0].contains("did you mean \"uniqueid\"?"), "{found:?}");
 }
 
 #[test]
@@ -452,7 +481,6 @@ fn every_plugin_of_spire_is_known_by_name() {
             "BundlePublisher",
             "aws_s3 gcp_cloudstorage azure_blob aws_rolesanywhere_trustanchor k8s_configmap",
         ),
-        ("CredentialComposer", "uniqueid"),
     ] {
         for name in names.split(' ') {
             let found = problems(&with_plugins(&format!(

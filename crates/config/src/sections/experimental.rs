@@ -12,16 +12,17 @@ pub const PROFILING_KEYS: [Key; 4] = [
     Key::ignored("profiling_names", NO_PROFILING),
 ];
 
-/// Checks `feature_flags` of an `experimental` block. None of SPIRE's flags does anything here yet.
-pub fn check_feature_flags(experimental: &Section<'_>) {
-    for flag in experimental.strings("feature_flags") {
-        match flag {
-            "i_am_a_test_flag" => {}
-            "wit-svid" => experimental.problem(
-                "feature_flags",
-                "\"wit-svid\" is not supported yet: WIT-SVIDs are not issued; remove the flag",
-            ),
-            _ => experimental.problem("feature_flags", format!("no such flag: {flag:?}")),
-        }
+const WIT_SVID: &str = "wit-svid";
+
+/// SPIRE's flags. One of them is for its tests and does nothing.
+const FLAGS: [&str; 2] = [WIT_SVID, "i_am_a_test_flag"];
+
+/// Reads `feature_flags` of an `experimental` block: whether WIT-SVIDs are switched on.
+#[must_use]
+pub fn wit_svids_are_on(experimental: &Section<'_>) -> bool {
+    let flags = experimental.strings("feature_flags");
+    for flag in flags.iter().filter(|flag| !FLAGS.contains(flag)) {
+        experimental.problem("feature_flags", format!("no such flag: {flag:?}"));
     }
+    flags.contains(&WIT_SVID)
 }

@@ -66,6 +66,14 @@ impl Subject {
         ])
     }
 
+    /// The subject of authorities, `C=US, O=SPIFFE`, to which their serial number is added.
+    pub fn authority() -> Self {
+        Self::new([
+            (Attribute::Country, "US".to_owned()),
+            (Attribute::Organization, "SPIFFE".to_owned()),
+        ])
+    }
+
     /// The subject a CSR asks for; without one, the usual one. Attributes not known here are left
     /// out.
     pub fn of_csr(csr: &Csr) -> Self {

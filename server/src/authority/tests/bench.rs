@@ -240,7 +240,10 @@ impl Bench {
             server_id: SERVER.to_owned(),
             specs: self.settings.specs(true),
             ttl: self.settings.ttl,
-            parent: Parent::SelfSigned { subject: None },
+            parent: Parent::SelfSigned {
+                subject: None,
+                composers: signet_model::Composers::default(),
+            },
             turns: Turns::default(),
         });
         Run {

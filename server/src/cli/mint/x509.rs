@@ -16,7 +16,7 @@ use signet_spiffe::{SpiffeId, pem};
 use tonic::transport::Channel;
 
 use super::request::request;
-use super::shortened;
+use super::{shortened, unusable};
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct Mint {
@@ -124,12 +124,4 @@ fn json(svid: &X509svid, key: &PrivateKey, bundle: &Bundle) -> serde_json::Value
             spire_json::bytes(&root.asn1)
         }),
     })
-}
-
-fn unusable<E: std::error::Error>(subject: &str) -> impl FnOnce(E) -> Failure {
-    let subject = subject.to_owned();
-    move |error| Failure::Content {
-        subject,
-        reason: signet_cli::text::with_causes(&error),
-    }
 }

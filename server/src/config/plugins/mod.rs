@@ -1,5 +1,6 @@
 //! The `plugins` block: the names of every kind, and the settings of those that are here.
 
+mod composer;
 mod datastore;
 mod keys;
 mod node_attestor;
@@ -10,6 +11,7 @@ use std::path::Path;
 use signet_config::sections::{Plugin, PluginKind, plugins};
 use signet_config::{Key, Section};
 
+pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
@@ -17,7 +19,6 @@ pub use upstream::UpstreamSettings;
 
 const NO_PUBLISHER: &str =
     "publish the output of \"signet-server bundle show\" yourself and remove the block";
-const NO_COMPOSER: &str = "subjects are not extended; remove the block";
 
 const KINDS: [PluginKind; 7] = [
     PluginKind {
@@ -52,7 +53,7 @@ const KINDS: [PluginKind; 7] = [
     },
     PluginKind {
         kind: "CredentialComposer",
-        names: &CREDENTIAL_COMPOSERS,
+        names: &composer::NAMES,
         many: true,
     },
 ];
@@ -70,14 +71,13 @@ const BUNDLE_PUBLISHERS: [Key; 5] = [
     Key::refused("k8s_configmap", NO_PUBLISHER),
 ];
 
-const CREDENTIAL_COMPOSERS: [Key; 1] = [Key::refused("uniqueid", NO_COMPOSER)];
-
 /// What the plugins come to. `None` where a problem was found.
 pub(super) struct Plugins {
     pub(super) store: Option<StoreSettings>,
     pub(super) keys: Option<KeySettings>,
     pub(super) node_attestors: Vec<NodeAttestorSettings>,
     pub(super) upstream: Option<UpstreamSettings>,
+    pub(super) composers: Vec<ComposerSettings>,
 }
 
 /// Reads the block. `data_dir` is where plugins keep files that have no path of their own.
@@ -93,6 +93,9 @@ pub(super) fn read(root: &Section<'_>, data_dir: Option<&Path>) -> Plugins {
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()
             .and_then(upstream::read),
+        composers: of_kind(&found, "CredentialComposer")
+            .map(composer::read)
+            .collect(),
     }
 }
 
