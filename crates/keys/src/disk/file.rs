@@ -220,7 +220,7 @@ struct Form<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn parse(path: &Path, text: &SecretBytes) -> Result<Keys, DiskError> {
+pub(crate) fn parse(path: &Path, text: &SecretBytes) -> Result<Keys, DiskError> {
     let form: Form<'_> = serde_json::from_slice(text.expose()).map_err(|error| {
         // Its text may quote the file: only the position is passed on.
         DiskError::Damaged {
@@ -265,7 +265,7 @@ impl Serialize for Pkcs8<'_> {
 }
 
 /// SPIRE's form: tab-indented, ids in order, no newline at the end.
-fn encode(keys: &Keys) -> SecretBytes {
+pub(crate) fn encode(keys: &Keys) -> SecretBytes {
     let form = Encoded {
         keys: keys
             .iter()

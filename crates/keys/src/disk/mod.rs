@@ -14,6 +14,8 @@ use signet_crypto::{KeyType, PublicKey};
 use tokio::sync::Mutex;
 
 pub use file::DiskError;
+#[cfg(feature = "testing")]
+pub(crate) use file::{encode, parse};
 
 use crate::local::{self, LocalSigner};
 use crate::{KeyError, KeyManager, Signer};

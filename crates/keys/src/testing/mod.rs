@@ -5,6 +5,7 @@
     reason = "a broken contract panics, and only tests build this"
 )]
 pub mod contract;
+pub mod key_file;
 mod remote;
 
 pub use remote::{RemoteKeys, RemoteSigner};
