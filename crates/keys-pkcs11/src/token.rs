@@ -220,12 +220,16 @@ impl Token {
         }
     }
 
-    /// Starts the module again, unless somebody is in a call of it, perhaps for ever.
+    /// Starts the module again, unless somebody is in a call of it, perhaps for ever, or has connected
+    /// meanwhile.
     fn start_again(&self, connected: Connected) {
         self.disconnect(connected);
         let Ok(_alone) = self.in_call.try_write() else {
             return;
         };
+        if self.state().connection.is_some() {
+            return;
+        }
         // What fails here shows at the next call.
         let _ = self.module.clone().finalize();
         let _ = self.module.initialize(locking());
