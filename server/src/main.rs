@@ -54,7 +54,10 @@ fn run(arguments: &RunArgs) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, log))
+    let served = runtime.block_on(serve(config, log));
+    // A call into the module of a token may hang for ever: it must not keep the program.
+    runtime.shutdown_timeout(DRAIN);
+    served
 }
 
 async fn serve(
