@@ -4,7 +4,11 @@
 
 mod attestation;
 mod crash;
+mod judges;
+mod key_files;
+mod key_types;
 mod main_job;
 mod operations;
 mod outage;
 mod revocation;
+mod token_keys;

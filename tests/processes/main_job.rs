@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::Value;
-use signet_tests::openssl::openssl;
 use signet_tests::{Scene, id};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::judges::{assert_key_fits, assert_verifies, jwt_bundle, jwt_key, text_of};
 
 const WORKLOAD: &str = "/workload";
 
@@ -22,35 +22,14 @@ async fn a_workload_gets_an_x509_svid_that_openssl_accepts() {
     scene.agent.fetch_x509_to(&svids).await;
 
     let (bundle, svid) = (svids.join("bundle.0.pem"), svids.join("svid.0.pem"));
-    let (bundle, svid) = (bundle.to_str().unwrap(), svid.to_str().unwrap());
-    for purpose in ["sslserver", "sslclient"] {
-        let line = [
-            "verify",
-            "-x509_strict",
-            "-purpose",
-            purpose,
-            "-CAfile",
-            bundle,
-            svid,
-        ];
-        assert!(openssl(&line).await.ok().contains(": OK"));
-    }
-    the_key_fits(&svids).await;
-    the_text_shows_the_template(svid).await;
+    assert_verifies(&bundle, &svid).await;
+    assert_key_fits(&svid, &svids.join("svid.0.key")).await;
+    the_text_shows_the_template(&svid).await;
     the_facts_fit_the_template(&svids);
 }
 
-async fn the_key_fits(svids: &Path) {
-    let (svid, key) = (svids.join("svid.0.pem"), svids.join("svid.0.key"));
-    let of_svid = ["x509", "-noout", "-pubkey", "-in", svid.to_str().unwrap()];
-    let of_key = ["pkey", "-pubout", "-in", key.to_str().unwrap()];
-    assert_eq!(openssl(&of_svid).await.ok(), openssl(&of_key).await.ok());
-}
-
-async fn the_text_shows_the_template(svid: &str) {
-    let text = openssl(&["x509", "-noout", "-text", "-in", svid])
-        .await
-        .ok();
+async fn the_text_shows_the_template(svid: &Path) {
+    let text = text_of(svid).await;
     let uri = format!("URI:{}", id(WORKLOAD));
     let facts = [
         "Version: 3 (0x2)",
@@ -134,11 +113,7 @@ async fn a_workload_gets_a_jwt_svid_that_another_library_accepts() {
         (header.alg, header.typ.as_deref()),
         (Algorithm::ES256, Some("JWT"))
     );
-    let bundle = scene
-        .server
-        .cli(&["bundle", "show", "-format", "spiffe"])
-        .await
-        .ok();
+    let bundle = jwt_bundle(&scene.server).await;
     let key = jwt_key(&bundle, &header.kid.unwrap());
     let claims = decode::<Value>(&token, &key, &expecting("payments"))
         .unwrap()
@@ -163,16 +138,6 @@ fn expecting(audience: &str) -> Validation {
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_audience(&[audience]);
     validation
-}
-
-/// The library reads no keys that are for X.509 alone.
-fn jwt_key(bundle: &str, kid: &str) -> DecodingKey {
-    let mut document: Value = serde_json::from_str(bundle).unwrap();
-    let keys = document["keys"].as_array_mut().unwrap();
-    keys.retain(|key| key["use"] == "jwt-svid");
-    keys.iter_mut().for_each(|key| key["use"] = "sig".into());
-    let keys: JwkSet = serde_json::from_value(document).unwrap();
-    DecodingKey::from_jwk(keys.find(kid).unwrap()).unwrap()
 }
 
 #[tokio::test]

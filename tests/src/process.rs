@@ -28,6 +28,19 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn start<A: AsRef<OsStr>>(program: &Path, arguments: &[A], log: &Path) -> Self {
+        Self::start_with(program, arguments, log, &[])
+    }
+
+    /// As [`Process::start`], with further environment variables.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_with<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[A],
+        log: &Path,
+        variables: &[(String, PathBuf)],
+    ) -> Self {
         let name = program
             .file_name()
             .unwrap_or_default()
@@ -42,6 +55,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors);

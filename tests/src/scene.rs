@@ -48,6 +48,14 @@ impl Scene {
     /// When one of them does not become healthy.
     pub async fn with(directory: TempDir, server: &ServerSettings, agent: &AgentSettings) -> Self {
         let server = Server::start(directory.path(), server).await;
+        Self::around(directory, server, agent).await
+    }
+
+    /// An agent of a server that runs already in the directory.
+    ///
+    /// # Panics
+    /// When it does not become healthy.
+    pub async fn around(directory: TempDir, server: Server, agent: &AgentSettings) -> Self {
         let agent = Agent::start(directory.path(), &server, agent).await;
         Self {
             agent,

@@ -20,6 +20,10 @@ pub struct ServerSettings {
     pub blocks: Vec<String>,
     /// Nodes that this authority vouches for may attest by certificate.
     pub node_authority: Option<PathBuf>,
+    /// The `KeyManager` block; a file in the data directory if there is none.
+    pub keys: Option<String>,
+    /// Variables of the program's environment.
+    pub variables: Vec<(String, PathBuf)>,
 }
 
 impl ServerSettings {
@@ -30,6 +34,8 @@ impl ServerSettings {
             lines: Vec::new(),
             blocks: Vec::new(),
             node_authority: None,
+            keys: None,
+            variables: Vec::new(),
         }
     }
 
@@ -44,6 +50,20 @@ impl ServerSettings {
     #[must_use]
     pub fn block(mut self, block: String) -> Self {
         self.blocks.push(block);
+        self
+    }
+
+    /// Keeps the keys elsewhere than in the usual file.
+    #[must_use]
+    pub fn keys(mut self, block: &str) -> Self {
+        self.keys = Some(block.into());
+        self
+    }
+
+    /// Sets a variable of the program's environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: PathBuf) -> Self {
+        self.variables.push((name.into(), value));
         self
     }
 
@@ -69,6 +89,7 @@ pub struct Server {
     config: PathBuf,
     log: PathBuf,
     maker: Maker,
+    variables: Vec<(String, PathBuf)>,
 }
 
 impl Server {
@@ -77,12 +98,30 @@ impl Server {
     /// # Panics
     /// When it does not become healthy.
     pub async fn start(directory: &Path, settings: &ServerSettings) -> Self {
-        let port = wire::free_port().await;
-        let mut server = Self::at(directory, settings.maker, port);
-        std::fs::create_dir_all(&server.data_dir).expect("a data directory");
-        std::fs::write(&server.config, server.text(settings)).expect("a configuration file");
+        let mut server = Self::configured(directory, settings).await;
         server.resume().await;
         server
+    }
+
+    /// Writes the configuration into the directory, and starts nothing.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub async fn configured(directory: &Path, settings: &ServerSettings) -> Self {
+        let port = wire::free_port().await;
+        let mut server = Self::at(directory, settings.maker, port);
+        server.variables.clone_from(&settings.variables);
+        std::fs::create_dir_all(&server.data_dir).expect("a data directory");
+        server.configure(settings);
+        server
+    }
+
+    /// Gives the stopped server other settings; its files and its environment stay.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn configure(&self, settings: &ServerSettings) {
+        std::fs::write(&self.config, self.text(settings)).expect("a configuration file");
     }
 
     fn at(directory: &Path, maker: Maker, port: u16) -> Self {
@@ -94,6 +133,7 @@ impl Server {
             config: directory.join("server.conf"),
             log: directory.join("server.log"),
             maker,
+            variables: Vec::new(),
         }
     }
 
@@ -115,11 +155,29 @@ impl Server {
     /// Starts the program, without waiting and without keeping it.
     pub fn spawn(&self) -> Process {
         let config = self.config.display().to_string();
-        Process::start(
+        Process::start_with(
             &self.maker.server(),
             &["run", "-config", &config],
             &self.log,
+            &self.variables,
         )
+    }
+
+    /// Starts the program, which ends with an error, and gives what it said.
+    ///
+    /// # Panics
+    /// When it does not end, or with another code.
+    pub async fn refusal(&self) -> String {
+        let before = self.log().len();
+        let mut process = self.spawn();
+        let status = process.ended().await;
+        assert_eq!(status.code(), Some(1), "{}", process.log());
+        self.log().split_off(before)
+    }
+
+    /// All the server wrote, over restarts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Kills it as a power cut would.
@@ -271,10 +329,13 @@ impl Server {
                  connection_string = \"{data}/datastore.sqlite3\"\n    }}\n  }}"
             );
         }
+        let in_file = format!(
+            "KeyManager \"disk\" {{\n    plugin_data {{ keys_path = \"{data}/keys.json\" }}\n  }}"
+        );
+        let keys = settings.keys.as_ref().unwrap_or(&in_file);
         let _ = writeln!(
             text,
-            "  KeyManager \"disk\" {{\n    plugin_data {{ keys_path = \"{data}/keys.json\" }}\n  }}\n  \
-             NodeAttestor \"join_token\" {{\n    plugin_data {{}}\n  }}"
+            "  {keys}\n  NodeAttestor \"join_token\" {{\n    plugin_data {{}}\n  }}"
         );
         if let Some(authority) = &settings.node_authority {
             let authority = authority.display();
