@@ -11,4 +11,5 @@ mod main_job;
 mod operations;
 mod outage;
 mod revocation;
+mod rotation;
 mod token_keys;

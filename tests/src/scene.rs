@@ -42,6 +42,26 @@ impl Scene {
         }
     }
 
+    /// The given server, and our agent with other settings than the usual ones.
+    ///
+    /// # Panics
+    /// When one of them does not become healthy.
+    pub async fn tuned(
+        server: &ServerSettings,
+        tune: impl FnOnce(AgentSettings) -> AgentSettings,
+    ) -> Self {
+        let directory = directory();
+        let server = Server::start(directory.path(), server).await;
+        let token = server.join_token().await;
+        let settings = AgentSettings::new(Maker::Signet, Attestation::JoinToken(token));
+        let agent = Agent::start(directory.path(), &server, &tune(settings)).await;
+        Self {
+            agent,
+            server,
+            directory,
+        }
+    }
+
     /// The given server and agent.
     ///
     /// # Panics
