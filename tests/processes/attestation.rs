@@ -14,6 +14,11 @@ async fn a_node_attests_by_an_rsa_certificate_of_openssl() {
     attests_by(NodeKey::Rsa).await;
 }
 
+#[tokio::test]
+async fn a_node_attests_by_a_p521_certificate_of_openssl_below_a_p521_authority() {
+    attests_by(NodeKey::P521).await;
+}
+
 async fn attests_by(kind: NodeKey) {
     let directory = directory();
     let pki = NodePki::make(directory.path(), kind).await;

@@ -9,6 +9,8 @@ use crate::command::{self, Output};
 pub enum NodeKey {
     /// P-256.
     Ec,
+    /// P-521.
+    P521,
     /// RSA, 2048 bits.
     Rsa,
 }
@@ -74,6 +76,9 @@ async fn request(
     .into();
     match kind {
         NodeKey::Ec => line.extend(["ec", "-pkeyopt", "ec_paramgen_curve:P-256"].map(String::from)),
+        NodeKey::P521 => {
+            line.extend(["ec", "-pkeyopt", "ec_paramgen_curve:P-521"].map(String::from));
+        }
         NodeKey::Rsa => line.push("rsa:2048".into()),
     }
     line.extend([

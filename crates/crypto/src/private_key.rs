@@ -7,6 +7,8 @@ use ring::signature::{
     EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _, RsaEncoding, RsaKeyPair,
 };
 
+#[cfg(feature = "aws-lc")]
+use crate::HashAlgorithm;
 use crate::der::{self, Reader};
 use crate::{
     Curve, KeyError, KeyType, PublicKey, SecretBytes, SecretString, SignatureAlgorithm, pem,
@@ -38,6 +40,9 @@ pub enum SignError {
 
 enum Pair {
     Ec(Box<EcdsaKeyPair>, Curve),
+    /// ring has no P-521; what it needs is in the encoding.
+    #[cfg(feature = "aws-lc")]
+    P521,
     Rsa(Box<RsaKeyPair>),
 }
 
@@ -78,8 +83,8 @@ impl PrivateKey {
         })
     }
 
-    /// Reads an unencrypted PKCS#8 key (RFC 5208): EC on P-256 or P-384 that carries its public
-    /// half, or RSA of 2048 to 4096 bits.
+    /// Reads an unencrypted PKCS#8 key (RFC 5208): EC on P-256, P-384 or (with `aws-lc`) P-521 that
+    /// carries its public half, or RSA of 2048 to 4096 bits.
     pub fn from_pkcs8_der(pkcs8: &[u8]) -> Result<Self, KeyError> {
         if pkcs8.len() > MAX_PKCS8_LEN {
             return Err(KeyError::TooLong {
@@ -94,11 +99,7 @@ impl PrivateKey {
             Algorithm::Ec(Curve::P384) => {
                 ec_pair(Curve::P384, &ECDSA_P384_SHA384_ASN1_SIGNING, pkcs8)?
             }
-            Algorithm::Ec(Curve::P521) => {
-                return Err(KeyError::Unsupported {
-                    what: "P-521 private key",
-                });
-            }
+            Algorithm::Ec(Curve::P521) => p521_pair(pkcs8)?,
             Algorithm::Rsa => rsa_pair(pkcs8)?,
         };
         Ok(Self {
@@ -150,6 +151,8 @@ impl PrivateKey {
         match (&self.pair, algorithm) {
             (Pair::Ec(pair, Curve::P256), A::EcdsaP256Sha256)
             | (Pair::Ec(pair, Curve::P384), A::EcdsaP384Sha384) => sign_ec(pair, message),
+            #[cfg(feature = "aws-lc")]
+            (Pair::P521, A::EcdsaP521Sha512) => self.sign_p521(HashAlgorithm::Sha512, message),
             (Pair::Rsa(pair), A::RsaPkcs1Sha256) => {
                 sign_rsa(pair, &algorithms::RSA_PKCS1_SHA256, message)
             }
@@ -178,6 +181,8 @@ impl PrivateKey {
         match &self.pair {
             Pair::Ec(pair, Curve::P256) => sign_ec(pair, message),
             Pair::Ec(_, Curve::P384) => self.sign_p384_sha256(message),
+            #[cfg(feature = "aws-lc")]
+            Pair::P521 => self.sign_p521(HashAlgorithm::Sha256, message),
             _ => Err(SignError::WrongKey),
         }
     }
@@ -185,6 +190,11 @@ impl PrivateKey {
     #[cfg(feature = "aws-lc")]
     fn sign_p384_sha256(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         crate::aws_lc::sign_p384_sha256(self.pkcs8.expose(), message)
+    }
+
+    #[cfg(feature = "aws-lc")]
+    fn sign_p521(&self, hash: HashAlgorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        crate::aws_lc::sign_p521(self.pkcs8.expose(), hash, message)
     }
 
     #[cfg(not(feature = "aws-lc"))]
@@ -263,6 +273,20 @@ fn ec_pair(
         })?;
     let public = PublicKey::from_ec_point(curve, pair.public_key().as_ref())?;
     Ok((Pair::Ec(Box::new(pair), curve), public))
+}
+
+#[cfg(feature = "aws-lc")]
+fn p521_pair(pkcs8: &[u8]) -> Result<(Pair, PublicKey), KeyError> {
+    let point = crate::aws_lc::p521_point(pkcs8)?;
+    let public = PublicKey::from_ec_point(Curve::P521, &point)?;
+    Ok((Pair::P521, public))
+}
+
+#[cfg(not(feature = "aws-lc"))]
+fn p521_pair(_: &[u8]) -> Result<(Pair, PublicKey), KeyError> {
+    Err(KeyError::NeedsAwsLc {
+        what: "using a P-521 private key",
+    })
 }
 
 fn rsa_pair(pkcs8: &[u8]) -> Result<(Pair, PublicKey), KeyError> {
