@@ -45,6 +45,7 @@ fn load(arguments: &RunArgs) -> Result<(config::AgentConfig, Vec<Warning>), Conf
 
 fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
     signet_runtime::process::harden();
+    signet_runtime::process::raise_open_files();
     let (config, warnings) = load(arguments)?;
     let log = logs::set_up(&log_settings(&config.log))?;
     for warning in warnings {

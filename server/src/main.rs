@@ -46,6 +46,7 @@ fn load(
 
 fn run(arguments: &RunArgs) -> Result<(), Box<dyn std::error::Error>> {
     signet_runtime::process::harden();
+    signet_runtime::process::raise_open_files();
     let (config, warnings) = load(arguments)?;
     let log = logs::set_up(&log_settings(&config.log))?;
     for warning in warnings {

@@ -14,19 +14,22 @@ use crate::limits::Limits;
 use crate::prune;
 use crate::state::State;
 use crate::sync::Online;
+use signet_connections::{Lenient, unix};
 use signet_crypto::Random;
 use signet_datastore::Store;
 use signet_keys::KeyManager;
 use signet_runtime::{Clock, Tasks};
 use signet_spiffe::TrustDomain;
 use signet_telemetry::metrics::Metrics;
-use signet_tls::{Acceptor, Identity, KeyExchange, Listener, ServerTls, Trust};
+use signet_tls::{
+    Acceptor, Identity, KeyExchange, Listener, MAX_ANONYMOUS, MAX_HANDSHAKES, ServerTls, Trust,
+};
 use signet_upstream::UpstreamAuthority;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::StreamExt;
 use tonic::transport::server::Server as GrpcServer;
 
 /// A connection whose other end is silent this long is asked for a sign of life, and closed when
@@ -171,7 +174,11 @@ impl Server {
             key_exchange: KeyExchange::default(),
             clock: self.issuer.clock.clone(),
         };
-        let incoming = Acceptor::new(&tls, &self.tasks)?.listen(listener);
+        let (handshakes, anonymous) = strangers(signet_runtime::process::open_files());
+        let incoming = Acceptor::new(&tls, &self.tasks)?
+            .with_max_handshakes(handshakes)
+            .with_max_anonymous(anonymous)
+            .listen(listener);
         let stop = self.tasks.stop();
         let routes = api::remote_routes(&self.issuer, &stop);
         let serving = grpc()
@@ -186,7 +193,7 @@ impl Server {
     pub fn serve_local(&self, listener: UnixListener) {
         let stop = self.tasks.stop();
         let routes = api::local_routes(&self.issuer, &stop);
-        let incoming = UnixListenerStream::new(listener);
+        let incoming = unix::connections(listener).map(|stream| stream.map(Lenient::new));
         let serving = grpc()
             .layer(self.layer(Origin::Local))
             .add_routes(routes)
@@ -238,9 +245,28 @@ fn must_have_an_authority(
     }
 }
 
+/// How many handshakes and how many connections without a certificate there may be. Where few files
+/// may be open, at most half go to strangers, so that agents and the store have the rest.
+fn strangers(open_files: u64) -> (usize, usize) {
+    let quarter = usize::try_from(open_files / 4).unwrap_or(usize::MAX);
+    (MAX_HANDSHAKES.min(quarter), MAX_ANONYMOUS.min(quarter))
+}
+
 fn grpc() -> GrpcServer {
     GrpcServer::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_STREAMS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_leave_half_of_the_files_to_the_rest() {
+        assert_eq!(strangers(u64::MAX), (MAX_HANDSHAKES, MAX_ANONYMOUS));
+        assert_eq!(strangers(1024), (256, 256));
+        assert_eq!(strangers(6000), (MAX_HANDSHAKES, 1500));
+    }
 }

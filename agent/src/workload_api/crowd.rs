@@ -1,25 +1,19 @@
 //! Bounds how many connections there are, so that no crowd of local processes takes the agent's
 //! memory or shuts the others out.
 
+use signet_connections::Preface;
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 /// Connections at once. With a stream each takes about 26 KiB, so all together about 100 MiB.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Connections of one user at once: one user cannot shut the others out.
 pub const MAX_CONNECTIONS_OF_USER: usize = 1024;
-
-/// Every HTTP/2 client begins with so many fixed bytes (RFC 9113, section 3.4).
-const PREFACE_BYTES: usize = 24;
-/// A connection that has not sent them by then is closed: it would only hold a place.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Counts connections by user.
 #[derive(Debug, Clone, Default)]
@@ -88,8 +82,7 @@ impl Drop for Place {
 pub(super) struct Placed<C> {
     connection: C,
     _place: Place,
-    /// What is left of the preface, and until when.
-    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    preface: Option<Preface>,
 }
 
 impl<C> Placed<C> {
@@ -97,15 +90,19 @@ impl<C> Placed<C> {
         Self {
             connection,
             _place: place,
-            preface: Some((PREFACE_BYTES, Box::pin(tokio::time::sleep(PREFACE_TIMEOUT)))),
+            preface: Some(Preface::awaited()),
         }
     }
 
     /// Counts what was read towards the preface.
     fn read(&mut self, bytes: usize) {
-        let missing = self.preface.take();
-        let missing = missing.map(|(left, until)| (left.saturating_sub(bytes), until));
-        self.preface = missing.filter(|(left, _)| *left > 0);
+        if self
+            .preface
+            .as_mut()
+            .is_some_and(|preface| preface.has_come(bytes))
+        {
+            self.preface = None;
+        }
     }
 }
 
@@ -123,8 +120,8 @@ impl<C: AsyncRead + Unpin> AsyncRead for Placed<C> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some((_, until)) = &mut self.preface
-            && until.as_mut().poll(cx).is_ready()
+        if let Some(preface) = &mut self.preface
+            && preface.poll_late(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -168,7 +165,10 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Placed<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use signet_connections::PREFACE_TIMEOUT;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const PREFACE_BYTES: usize = 24;
 
     #[test]
     fn one_user_cannot_shut_the_others_out_and_places_come_free_again() {

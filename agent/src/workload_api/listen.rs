@@ -1,9 +1,9 @@
 //! Serves the workload socket.
 
-use super::authority::Lenient;
 use super::crowd::{Crowd, Placed};
 use super::{AgentHealth, Call, WorkloadApi};
 use futures::{Stream, StreamExt};
+use signet_connections::Lenient;
 use signet_proto::workload::FILE_DESCRIPTOR_SET;
 use signet_runtime::{Readiness, Stop};
 use signet_workload_attestor::peer::Peer;

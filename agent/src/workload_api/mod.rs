@@ -8,7 +8,6 @@
 //! reason of ours; a call waits for the first sync instead of being denied; each message is whole
 //! and sent once; a key leaves only while its process is still the one that was attested.
 
-mod authority;
 mod call;
 mod codec;
 mod convert;

@@ -18,6 +18,9 @@ use tokio::sync::Semaphore;
 
 /// Probes and scrapers need a handful of connections; more is somebody else.
 const MAX_CONNECTIONS: usize = 64;
+/// The pause after a failed accept, most often for want of descriptors: asking again at once would
+/// only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that has not sent its request by then is dropped.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -123,7 +126,10 @@ pub async fn serve(listener: TcpListener, pages: Pages, tasks: Tasks) -> io::Res
             () = stop.stopped() => return Ok(()),
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let Ok(place) = places.clone().try_acquire_owned() else {
             continue;
         };

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! listener ─▶ accept loop ─▶ handshake task ─▶ Incoming (what tonic serves)
-//!                  └ over the bound: the oldest unfinished handshake gives way
+//!                  └ over the bound: the oldest unfinished handshake gives way; so does the oldest
+//!                    finished connection of the same peer, or of those without a certificate
 //! ```
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::conn::TlsConn;
+use crate::established::{Established, MAX_ANONYMOUS};
 use crate::listener::Listener;
 use crate::peer::{PeerInfo, VerifiedPeer};
 use crate::refused::PeerRefused;
@@ -48,6 +50,7 @@ pub struct Acceptor {
     trust: Arc<Trust>,
     tasks: Tasks,
     max_handshakes: usize,
+    established: Established,
 }
 
 impl Acceptor {
@@ -61,6 +64,7 @@ impl Acceptor {
             trust: Arc::clone(&tls.trust),
             tasks: tasks.clone(),
             max_handshakes: MAX_HANDSHAKES,
+            established: Established::new(MAX_ANONYMOUS),
         })
     }
 
@@ -69,6 +73,15 @@ impl Acceptor {
     pub fn with_max_handshakes(self, max_handshakes: usize) -> Self {
         Self {
             max_handshakes,
+            ..self
+        }
+    }
+
+    /// Allows `max_anonymous` connections without a certificate instead of [`MAX_ANONYMOUS`].
+    #[must_use]
+    pub fn with_max_anonymous(self, max_anonymous: usize) -> Self {
+        Self {
+            established: Established::new(max_anonymous),
             ..self
         }
     }
@@ -163,7 +176,8 @@ impl Acceptor {
                     .map_err(|refused| HandshakeFailed::Refused(refused.into()))?,
             )),
         };
-        Ok(TlsConn::new(stream, PeerInfo { addr, peer }))
+        let place = self.established.enter(peer.as_ref().map(|peer| peer.id()));
+        Ok(TlsConn::new(stream, PeerInfo { addr, peer }, place))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::established::Place;
 use crate::peer::PeerInfo;
 
 /// A connection whose handshake is done.
@@ -15,11 +16,16 @@ use crate::peer::PeerInfo;
 pub struct TlsConn<Io> {
     stream: TlsStream<Io>,
     info: PeerInfo,
+    place: Place,
 }
 
 impl<Io> TlsConn<Io> {
-    pub(crate) fn new(stream: TlsStream<Io>, info: PeerInfo) -> Self {
-        Self { stream, info }
+    pub(crate) fn new(stream: TlsStream<Io>, info: PeerInfo, place: Place) -> Self {
+        Self {
+            stream,
+            info,
+            place,
+        }
     }
 
     /// Who is at the other end.
@@ -43,7 +49,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsConn<Io> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if let Poll::Ready(why) = self.place.poll_end(cx) {
+            return Poll::Ready(Err(why));
+        }
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.place.read(buf.filled().len() - before);
+        polled
     }
 }
 

@@ -177,6 +177,11 @@ impl World {
             .unwrap()
     }
 
+    /// The admin socket without a client's library.
+    pub(crate) async fn raw_local(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).await.unwrap()
+    }
+
     /// A TLS connection that shows this certificate, or none.
     pub(crate) async fn remote(&self, shown: Option<&Shown>) -> Channel {
         self.try_remote(shown).await.unwrap()

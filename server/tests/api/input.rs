@@ -9,6 +9,7 @@ use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::types::Entry;
 use std::io;
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing_subscriber::fmt::MakeWriter;
 
 const BUNDLE: &str = "/spire.api.server.bundle.v1.Bundle/GetBundle";
@@ -52,7 +53,6 @@ async fn silent_connections_keep_nobody_out() {
 
 #[tokio::test]
 async fn garbage_instead_of_a_handshake_harms_nobody() {
-    use tokio::io::AsyncWriteExt;
     let world = World::new().await;
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
@@ -75,6 +75,71 @@ async fn three_hundred_connections_at_once_are_all_served() {
     for channel in &open {
         call(channel, BUNDLE).await.unwrap();
     }
+}
+
+/// A frame of HTTP/2 on its first stream (RFC 9113 section 4.1), or on the connection.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags, 0, 0, 0, stream]].concat();
+    [&head, payload].concat()
+}
+
+/// A health check in bytes, as a client that names its authority so.
+fn health_check(authority: &str) -> Vec<u8> {
+    const HEADERS: u8 = 1;
+    let text = |value: &str| [&[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    let named = |name: &str, value: &str| [vec![0], text(name), text(value)].concat();
+    let fields = [
+        named(":method", "POST"),
+        named(":scheme", "http"),
+        named(":path", "/grpc.health.v1.Health/Check"),
+        named(":authority", authority),
+        named("content-type", "application/grpc"),
+        named("te", "trailers"),
+    ];
+    let (end_headers, end_stream) = (4, 1);
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(HEADERS, end_headers, 1, &fields.concat()),
+        frame(0, end_stream, 1, &[0; 5]),
+    ]
+    .concat()
+}
+
+/// The kind of the first frame that answers on the first stream.
+async fn first_answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> u8 {
+    stream.write_all(request).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        if head[8] == 1 && head[3] != 8 {
+            return head[3];
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_the_c_core_may_name_the_socket_as_its_authority() {
+    const HEADERS: u8 = 1;
+    let world = World::new().await;
+    for authority in ["localhost", "tmp%2Fspire-server%2Fprivate%2Fapi.sock", "%"] {
+        let stream = world.raw_local().await;
+        let answer = first_answer(stream, &health_check(authority)).await;
+        assert_eq!(answer, HEADERS, "{authority}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_no_client_sends_is_refused() {
+    const RST_STREAM: u8 = 3;
+    let world = World::new().await;
+    let stream = world.raw_local().await;
+    let answer = first_answer(stream, &health_check("a b")).await;
+    assert_eq!(answer, RST_STREAM);
+    call(&world.local().await, BUNDLE).await.unwrap();
 }
 
 #[derive(Clone, Default)]

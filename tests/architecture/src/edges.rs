@@ -56,11 +56,16 @@ pub(crate) const ROWS: &[Row] = &[
     row("config", Layer::Words, &[]),
     row("http", Layer::Words, &["crypto"]),
     row("proto", Layer::Words, &[]),
+    row("connections", Layer::Words, &[]),
     row("cli", Layer::Words, &["proto"]),
     row("keys", Layer::Ports, &["crypto"]),
     row("keys-pkcs11", Layer::Ports, &["crypto", "keys"]),
     row("ca", Layer::Ports, &["crypto", "keys", "model", "spiffe"]),
-    row("tls", Layer::Ports, &["crypto", "runtime", "spiffe"]),
+    row(
+        "tls",
+        Layer::Ports,
+        &["connections", "crypto", "runtime", "spiffe"],
+    ),
     row(
         "datastore",
         Layer::Ports,
@@ -86,6 +91,7 @@ pub(crate) const ROWS: &[Row] = &[
             "ca",
             "cli",
             "config",
+            "connections",
             "crypto",
             "datastore",
             "keys",
@@ -106,6 +112,7 @@ pub(crate) const ROWS: &[Row] = &[
         &[
             "cli",
             "config",
+            "connections",
             "crypto",
             "http",
             "keys",

@@ -2,12 +2,13 @@
 //! peers who do not go on cannot hold up others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::support::{AGENT, World};
 use futures::StreamExt;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::{HandshakeKind, ProtocolVersion};
-use signet_tls::{HANDSHAKE_TIMEOUT, KeyExchange, client_config};
+use signet_tls::{HANDSHAKE_TIMEOUT, KeyExchange, TlsConn, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -208,6 +209,55 @@ async fn a_silent_peer_is_dropped_when_its_time_is_up() {
     let mut rest = Vec::new();
     silent.read_to_end(&mut rest).await.unwrap();
     assert!(begun.elapsed() >= HANDSHAKE_TIMEOUT);
+}
+
+/// Whether the server closes the connection before the time is over.
+async fn closes_within(connection: &mut TlsConn<DuplexStream>, time: Duration) -> bool {
+    let mut bytes = [0; 64];
+    let closing = async { while connection.read(&mut bytes).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(time, closing).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_peer_must_speak_http_2_before_long() {
+    let mut world = World::new();
+    let config = client_config(&world.client(None)).unwrap();
+    for (bytes, closes) in [(0, true), (23, true), (24, false)] {
+        let mut client = handshake(&mut world, &config).await.unwrap();
+        client.write_all(&vec![0; bytes]).await.unwrap();
+        client.flush().await.unwrap();
+        let mut served = world.incoming.next().await.unwrap().unwrap();
+        let closed = closes_within(&mut served, Duration::from_secs(20)).await;
+        assert_eq!(closed, closes, "{bytes} bytes");
+    }
+}
+
+/// Both ends of a new connection of this client.
+async fn connected(
+    world: &mut World,
+    config: &Arc<ClientConfig>,
+) -> (TlsStream<DuplexStream>, TlsConn<DuplexStream>) {
+    let client = handshake(world, config).await.unwrap();
+    (client, world.incoming.next().await.unwrap().unwrap())
+}
+
+#[tokio::test]
+async fn a_crowd_without_certificates_shuts_no_agent_out() {
+    let mut world = World::crowded(2);
+    let agent = world.client(Some(&world.authority.svid(AGENT)));
+    let agent = client_config(&agent).unwrap();
+    let stranger = client_config(&world.client(None)).unwrap();
+    let (_agent, mut of_agent) = connected(&mut world, &agent).await;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        crowd.push(connected(&mut world, &stranger).await);
+    }
+    let moment = Duration::from_millis(50);
+    for (at, (_, connection)) in crowd.iter_mut().enumerate() {
+        assert_eq!(closes_within(connection, moment).await, at < 2, "{at}");
+    }
+    assert!(!closes_within(&mut of_agent, moment).await);
+    connected(&mut world, &agent).await;
 }
 
 #[tokio::test]

@@ -187,6 +187,23 @@ impl World {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut ServerTls), max_handshakes: usize) -> Self {
+        Self::build(adjust, |acceptor| {
+            acceptor.with_max_handshakes(max_handshakes)
+        })
+    }
+
+    /// With room for so many connections without a certificate.
+    pub(crate) fn crowded(max_anonymous: usize) -> Self {
+        Self::build(
+            |_| {},
+            |acceptor| acceptor.with_max_anonymous(max_anonymous),
+        )
+    }
+
+    fn build(
+        adjust: impl FnOnce(&mut ServerTls),
+        bound: impl FnOnce(Acceptor) -> Acceptor,
+    ) -> Self {
         let authority = Authority::new("one.test");
         let clock = TestClock::new();
         let trust = Arc::new(Trust::new([&authority.bundle()]));
@@ -202,10 +219,8 @@ impl World {
         adjust(&mut tls);
         let tasks = Tasks::new();
         let (dialer, listener) = memory();
-        let acceptor = Acceptor::new(&tls, &tasks).unwrap();
-        let incoming = acceptor
-            .with_max_handshakes(max_handshakes)
-            .listen(listener);
+        let acceptor = bound(Acceptor::new(&tls, &tasks).unwrap());
+        let incoming = acceptor.listen(listener);
         Self {
             clock,
             authority,

@@ -32,13 +32,15 @@ const PRIORITY: u8 = 0x20;
 const PRIORITY_BYTES: usize = 5;
 
 /// A connection whose requests have an authority that HTTP allows.
-pub(super) struct Lenient<C> {
+#[derive(Debug)]
+pub struct Lenient<C> {
     connection: C,
     frames: Frames,
 }
 
 impl<C> Lenient<C> {
-    pub(super) fn new(connection: C) -> Self {
+    /// Lets the requests of this connection in.
+    pub fn new(connection: C) -> Self {
         Self {
             connection,
             frames: Frames::default(),
