@@ -81,6 +81,7 @@ pub fn is_act(path: &str) -> bool {
         "List",
         "PostStatus",
         "Sync",
+        "Wait",
         "Watch",
         "Why",
     ];

@@ -41,7 +41,7 @@ enum Line {
     Token(token::Token),
     /// Administer entries: which workload gets which identity
     #[command(subcommand)]
-    Entry(entry::Entry),
+    Entry(Box<entry::Entry>),
     /// Administer attested agents
     #[command(subcommand)]
     Agent(agent::Agent),

@@ -23,7 +23,7 @@ pub struct Settings {
     pub admin_ids: BTreeSet<SpiffeId>,
     /// Lifetimes and the `iss` claim.
     pub policy: Policy,
-    /// How long the authority of a downstream server lives that asks for no lifetime.
+    /// How long authorities live; that of a downstream server too, if it asks for no lifetime.
     pub ca_ttl: Duration,
     /// What is added to what is approved.
     pub composers: Composers,

@@ -30,3 +30,4 @@ mod sign;
 pub mod state;
 pub mod sync;
 pub mod uniqueid;
+pub mod wait;

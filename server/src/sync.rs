@@ -282,6 +282,14 @@ impl Online {
         })
     }
 
+    /// Up to which revision this agent serves all that is its; none if it has no stream.
+    pub fn ready(&self, agent: &SpiffeId) -> Option<Revision> {
+        self.with(|agents| {
+            let seen = agents.get(agent).filter(|seen| seen.streams > 0);
+            seen.map(|seen| seen.ready)
+        })
+    }
+
     /// Changes with each acknowledgement and each agent that leaves.
     pub fn acknowledged(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()

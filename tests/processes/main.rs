@@ -4,6 +4,7 @@
 
 mod attestation;
 mod crash;
+mod crowd;
 mod judges;
 mod key_files;
 mod key_types;
@@ -13,3 +14,4 @@ mod outage;
 mod revocation;
 mod rotation;
 mod token_keys;
+mod wait;

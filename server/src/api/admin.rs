@@ -3,6 +3,7 @@
 use super::{authorized, replace, status_of, types};
 use crate::entries::EntryFault;
 use crate::issuer::Issuer;
+use signet_ca::rotation::longest_svid_life;
 use signet_model::explain::{self, Question};
 use signet_model::{Entry, EntryId, SelectorSet, Stewardship};
 use signet_proto::signet::admin::v1 as api;
@@ -72,6 +73,24 @@ impl api::admin_server::Admin for AdminService {
         let entry = updated.map_err(|fault| status_of(code(&fault), &fault))?;
         Ok(Response::new(extras(&entry)))
     }
+
+    async fn wait_for_entries(
+        &self,
+        request: Request<api::WaitForEntriesRequest>,
+    ) -> Result<Response<api::WaitForEntriesResponse>, Status> {
+        let waited = super::wait::wait_for_entries(&self.0, request.get_ref()).await;
+        waited.map(Response::new)
+    }
+
+    async fn get_lifetimes(
+        &self,
+        _: Request<api::GetLifetimesRequest>,
+    ) -> Result<Response<api::Lifetimes>, Status> {
+        let sure = longest_svid_life(self.0.settings.ca_ttl).as_secs();
+        Ok(Response::new(api::Lifetimes {
+            sure_seconds: i64::try_from(sure).unwrap_or(i64::MAX),
+        }))
+    }
 }
 
 fn read_question(request: &api::WhyRequest) -> Result<Question, Status> {
@@ -91,7 +110,7 @@ fn read_question(request: &api::WhyRequest) -> Result<Question, Status> {
     })
 }
 
-fn read_id(text: &str) -> Result<EntryId, Status> {
+pub(super) fn read_id(text: &str) -> Result<EntryId, Status> {
     EntryId::parse(text).map_err(|error| types::Malformed::new("invalid entry ID", error).into())
 }
 

@@ -12,6 +12,7 @@ mod replace;
 mod svid;
 mod sync;
 pub mod types;
+mod wait;
 
 pub use authorize::{AuthorizeLayer, Origin};
 

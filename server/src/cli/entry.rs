@@ -8,10 +8,12 @@ mod delete;
 mod extras;
 mod fields;
 mod filter;
+mod lifetimes;
 mod patch;
 mod show;
 mod text;
 mod update;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ mod entry;
 mod line;
 mod mint;
 mod token;
+mod wait;
 
 use std::ffi::OsString;
 
@@ -34,12 +35,14 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
     let line = parsed(line).unwrap_or_else(|stop| panic!("{}", stop.text));
     match line {
         Line::Token(Token::Generate(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Create(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Update(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Patch(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Show(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Count(call)) => fake.ask(call.command).await,
-        Line::Entry(Entry::Delete(call)) => fake.ask(call.command).await,
+        Line::Entry(entry) => match *entry {
+            Entry::Create(call) => fake.ask(call.command).await,
+            Entry::Update(call) => fake.ask(call.command).await,
+            Entry::Patch(call) => fake.ask(call.command).await,
+            Entry::Show(call) => fake.ask(call.command).await,
+            Entry::Count(call) => fake.ask(call.command).await,
+            Entry::Delete(call) => fake.ask(call.command).await,
+        },
         Line::Agent(Agent::List(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Show(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Count(call)) => fake.ask(call.command).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use signet_ca::rotation::longest_svid_life;
 use signet_config::sections::{LOG_KEYS, PROFILING_KEYS};
 use signet_config::{Key, Section, Unknown, format_duration};
 use signet_crypto::KeyType;
@@ -68,9 +69,6 @@ const DEFAULT_CA_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_X509_TTL: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_JWT_TTL: Duration = Duration::from_secs(5 * 60);
 const DEFAULT_PRUNE_BATCH: usize = 1000;
-
-/// An authority gives way to the next when a sixth of its life remains, but at most this.
-const MAX_ACTIVATION_THRESHOLD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 pub(super) fn check(block: &Section<'_>) {
     block.check(&[&KEYS, &LOG_KEYS, &PROFILING_KEYS], Unknown::Refused);
@@ -162,7 +160,7 @@ pub(super) fn svids(block: &Section<'_>, ca_ttl: Duration) -> SvidSettings {
 
 /// An SVID does not outlive its authority, and each authority signs until its activation threshold.
 fn warn_of_cut_ttls(block: &Section<'_>, svids: &SvidSettings, ca_ttl: Duration) {
-    let sure = (ca_ttl / 6).min(MAX_ACTIVATION_THRESHOLD);
+    let sure = longest_svid_life(ca_ttl);
     let ttls = [
         ("default_x509_svid_ttl", svids.x509_ttl),
         ("default_jwt_svid_ttl", svids.jwt_ttl),
@@ -181,10 +179,10 @@ fn warn_of_cut_ttls(block: &Section<'_>, svids: &SvidSettings, ca_ttl: Duration)
     }
 }
 
-/// The `ca_ttl` under which none of the lifetimes is cut; nothing helps over the threshold.
+/// The `ca_ttl` under which none of the lifetimes is cut; nothing helps over what any is sure of.
 fn wanted_ca_ttl(svids: &SvidSettings) -> Duration {
     let longest = svids.x509_ttl.max(svids.jwt_ttl).max(svids.agent_ttl);
-    longest.min(MAX_ACTIVATION_THRESHOLD) * 6
+    longest.min(longest_svid_life(Duration::MAX)) * 6
 }
 
 pub(super) fn rate_limits(block: &Section<'_>) -> RateLimits {

@@ -208,6 +208,8 @@ async fn reads_leave_none_granted_or_not() {
         "/spire.api.server.bundle.v1.Bundle/GetFederatedBundle",
         "/signet.admin.v1.Admin/Why",
         "/signet.admin.v1.Admin/GetEntryExtras",
+        "/signet.admin.v1.Admin/WaitForEntries",
+        "/signet.admin.v1.Admin/GetLifetimes",
         "/grpc.health.v1.Health/Check",
     ] {
         let _either = leaves(&world, path, &[], read(&local, path)).await;

@@ -6,6 +6,8 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use signet_crypto::PrivateKey;
+use signet_proto::signet::admin::v1::admin_client::AdminClient;
+use signet_proto::signet::admin::v1::{EntryExtras, EntryExtrasMask, SetEntryExtrasRequest};
 use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
 use signet_proto::spire::server::agent::v1::{BanAgentRequest, DeleteAgentRequest};
 use signet_proto::spire::server::bundle::v1::BatchSetFederatedBundleRequest;
@@ -149,11 +151,13 @@ fn methods() -> Vec<(Group, String)> {
         .collect();
     all.push((Group::Agent, "/signet.sync.v1.Sync/Watch".to_owned()));
     all.push((Group::LocalOnly, "/grpc.health.v1.Health/Check".to_owned()));
-    for method in ["Why", "GetEntryExtras", "SetEntryExtras"] {
+    for method in ["Why", "GetEntryExtras", "SetEntryExtras", "WaitForEntries"] {
         all.push((Group::LocalOnly, format!("/signet.admin.v1.Admin/{method}")));
     }
     all
 }
+
+const COUNT_ENTRIES: &str = "/spire.api.server.entry.v1.Entry/CountEntries";
 
 /// What is expected of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -253,22 +257,89 @@ async fn the_holder_of_an_admin_entry_may_do_what_an_administrator_may() {
 }
 
 #[tokio::test]
-async fn an_expired_or_disabled_admin_entry_gives_no_rights() {
+async fn an_expired_admin_entry_gives_no_rights() {
     let world = World::new().await;
-    let local = world.local().await;
     let lapsing = Entry {
         admin: true,
         expires_at: world.now() + 60,
         ..entry("/ops", &id("/spire/agent/x/y"))
     };
-    create(&local, vec![lapsing]).await;
+    create(&world.local().await, vec![lapsing]).await;
     let channel = world.remote(Some(&world.minted("/ops").await)).await;
-    let path = "/spire.api.server.entry.v1.Entry/CountEntries";
-    call(&channel, path).await.unwrap();
+    call(&channel, COUNT_ENTRIES).await.unwrap();
     world.clock.advance(std::time::Duration::from_secs(60));
-    let status = call(&channel, path).await.unwrap_err();
+    let status = call(&channel, COUNT_ENTRIES).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(reason(&status), None);
+}
+
+/// Disables an entry, or enables it again.
+async fn disable(world: &World, entry_id: &str, disabled: bool) {
+    let request = SetEntryExtrasRequest {
+        extras: Some(EntryExtras {
+            entry_id: entry_id.to_owned(),
+            disabled,
+            ..EntryExtras::default()
+        }),
+        input_mask: Some(EntryExtrasMask {
+            disabled: true,
+            ..EntryExtrasMask::default()
+        }),
+    };
+    let mut client = AdminClient::new(world.local().await);
+    client.set_entry_extras(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disabled_admin_entry_gives_no_rights_until_it_is_enabled() {
+    let world = World::new().await;
+    let entry = Entry {
+        admin: true,
+        ..entry("/ops", &id("/spire/agent/x/y"))
+    };
+    let made = create(&world.local().await, vec![entry]).await.remove(0);
+    let channel = world.remote(Some(&world.minted("/ops").await)).await;
+    call(&channel, COUNT_ENTRIES).await.unwrap();
+    disable(&world, &made.id, true).await;
+    let workload = stranger(Some(Reason::AgentNotAttested));
+    check("disabled admin", &channel, workload).await;
+    disable(&world, &made.id, false).await;
+    check("enabled admin", &channel, admin).await;
+}
+
+#[tokio::test]
+async fn a_disabled_admin_entry_leaves_the_rights_of_another() {
+    let world = World::new().await;
+    let local = world.local().await;
+    let admins = ["/spire/agent/x/one", "/spire/agent/x/two"].map(|parent| Entry {
+        admin: true,
+        ..entry("/ops", &id(parent))
+    });
+    let made = create(&local, admins.to_vec()).await;
+    let channel = world.remote(Some(&world.minted("/ops").await)).await;
+    disable(&world, &made[0].id, true).await;
+    call(&channel, COUNT_ENTRIES).await.unwrap();
+    disable(&world, &made[1].id, true).await;
+    let status = call(&channel, COUNT_ENTRIES).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_disabled_downstream_entry_gives_no_rights_until_it_is_enabled() {
+    let world = World::new().await;
+    let entry = Entry {
+        downstream: true,
+        ..entry("/below", &id("/spire/agent/x/y"))
+    };
+    let made = create(&world.local().await, vec![entry]).await.remove(0);
+    let channel = world.remote(Some(&world.minted("/below").await)).await;
+    disable(&world, &made.id, true).await;
+    let workload = stranger(Some(Reason::AgentNotAttested));
+    check("disabled downstream", &channel, workload).await;
+    disable(&world, &made.id, false).await;
+    let ca = "/spire.api.server.svid.v1.SVID/NewDownstreamX509CA";
+    let status = call(&channel, ca).await.unwrap_err();
+    assert_ne!(status.code(), Code::PermissionDenied, "{status}");
 }
 
 #[tokio::test]
@@ -457,7 +528,7 @@ fn pair(key: &PrivateKey) -> KeyPair {
     KeyPair::try_from(key.pkcs8_der().expose()).unwrap()
 }
 
-fn valid(uri: &str) -> CertificateParams {
+pub(crate) fn valid(uri: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     let start = OffsetDateTime::from(crate::harness::start());
     params.not_before = start - time::Duration::HOUR;

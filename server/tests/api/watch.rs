@@ -39,7 +39,7 @@ pub(crate) struct Stream {
 pub(crate) struct Update {
     epoch: Vec<u8>,
     pub(crate) revision: u64,
-    upserts: Vec<Entry>,
+    pub(crate) upserts: Vec<Entry>,
     marks: Vec<i64>,
     deletes: Vec<String>,
     bundles: Vec<Bundle>,

@@ -9,7 +9,8 @@ use signet_proto::spire::types::{Entry, Spiffeid};
 use tonic::transport::Channel;
 
 use super::fields::Fields;
-use super::{attributes, client, data, text};
+use super::wait::{Expects, Wait};
+use super::{attributes, client, data, lifetimes, text};
 
 /// The parent of node aliases: the server itself.
 const SERVER_PATH: &str = "/spire/server";
@@ -21,18 +22,22 @@ pub(in crate::cli) struct Create {
     /// The entry is a node alias: it names agents by their selectors, and the server is its parent
     #[arg(long, require_equals = true, value_name = "BOOL", value_parser = value::boolean)]
     node: Option<bool>,
-    /// A JSON file with entries, as {"entries": [{"spiffe_id": …}]}; - is stdin. Other flags do not
-    /// count then
+    /// A JSON file with entries, as {"entries": [{"spiffe_id": …}]} or as entry show --output json
+    /// prints them; - is stdin. Other flags that describe an entry do not count then
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl ClientCommand for Create {
     async fn run(self, channel: Channel) -> Result<Answer, Failure> {
         let (entries, warnings) = match &self.data {
             Some(path) => data::read(path)?.into_entries()?,
-            None => (vec![self.entry()?], String::new()),
+            None => (vec![self.clone().entry()?], String::new()),
         };
+        let warnings = warnings + &lifetimes::warnings(&channel, &entries).await;
+        let waiting = self.wait.begin(&channel, Vec::new()).await?;
         let request = BatchCreateEntryRequest {
             entries: entries.clone(),
             output_mask: None,
@@ -43,10 +48,15 @@ impl ClientCommand for Create {
             .map_err(Failure::call("create the entries"))?
             .into_inner();
         let results = response.results.into_iter();
-        let results = results
+        let results: Vec<_> = results
             .map(|result| (result.status, result.entry))
             .collect();
-        Ok(text::batch("create", &entries, results, warnings))
+        let written = text::written(&results);
+        let answer = text::batch("create", &entries, results, warnings);
+        Ok(match waiting {
+            Some(waiting) => waiting.end(answer, written, Expects::Agents).await,
+            None => answer,
+        })
     }
 }
 

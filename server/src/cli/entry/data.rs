@@ -1,4 +1,5 @@
-//! Entries and ids from JSON files, in the form SPIRE reads.
+//! Entries and ids from JSON files: in the form SPIRE reads, and in the form `entry show` prints, in
+//! which IDs are objects and 64-bit numbers strings. Both may stand in one file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,13 +16,15 @@ pub(super) struct Entries {
     entries: Vec<EntryData>,
 }
 
-/// One entry. Field names are SPIRE's, one of them in another style than the rest.
+/// One entry. Field names are SPIRE's, one of them in another style than the rest; their aliases
+/// are those of the output.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct EntryData {
+    #[serde(alias = "id")]
     entry_id: String,
-    spiffe_id: String,
-    parent_id: String,
+    spiffe_id: Option<IdData>,
+    parent_id: Option<IdData>,
     selectors: Vec<SelectorData>,
     x509_svid_ttl: i32,
     jwt_svid_ttl: i32,
@@ -29,13 +32,41 @@ struct EntryData {
     admin: bool,
     downstream: bool,
     store_svid: bool,
-    #[serde(rename = "entryExpiry", alias = "entry_expiry")]
-    entry_expiry: i64,
+    #[serde(rename = "entryExpiry", alias = "entry_expiry", alias = "expires_at")]
+    entry_expiry: LongData,
     dns_names: Vec<String>,
     hint: String,
     additional_attributes: Option<AttributesData>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
+}
+
+/// An ID as text, or as its two parts.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an ID is a text or {\"trust_domain\": …, \"path\": …}"
+)]
+enum IdData {
+    Text(String),
+    Parts { trust_domain: String, path: String },
+}
+
+/// A number of 64 bits, which writers of JSON may put into a string.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a time is a number of seconds, or that number as a text"
+)]
+enum LongData {
+    Number(i64),
+    Text(String),
+}
+
+impl Default for LongData {
+    fn default() -> Self {
+        Self::Number(0)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,8 +134,8 @@ impl EntryData {
         let federates_with = self.federates_with.iter();
         Ok(types::Entry {
             id: self.entry_id,
-            spiffe_id: Some(id("spiffe_id", &self.spiffe_id)?),
-            parent_id: Some(id("parent_id", &self.parent_id)?),
+            spiffe_id: Some(id("spiffe_id", self.spiffe_id)?),
+            parent_id: Some(id("parent_id", self.parent_id)?),
             selectors: self.selectors.into_iter().map(Into::into).collect(),
             x509_svid_ttl: self.x509_svid_ttl,
             federates_with: federates_with
@@ -112,7 +143,7 @@ impl EntryData {
                 .collect::<Result<_, _>>()?,
             admin: self.admin,
             downstream: self.downstream,
-            expires_at: self.entry_expiry,
+            expires_at: seconds(&self.entry_expiry)?,
             dns_names: self.dns_names,
             store_svid: self.store_svid,
             jwt_svid_ttl: self.jwt_svid_ttl,
@@ -124,8 +155,31 @@ impl EntryData {
     }
 }
 
-fn id(field: &str, text: &str) -> Result<types::Spiffeid, String> {
-    value::spiffe_id(text).map_err(|reason| format!("{field}: {reason}"))
+fn id(field: &str, data: Option<IdData>) -> Result<types::Spiffeid, String> {
+    let read = |text: &str| value::spiffe_id(text).map_err(|reason| format!("{field}: {reason}"));
+    match data {
+        None => read(""),
+        Some(IdData::Text(text)) => read(&text),
+        Some(IdData::Parts { trust_domain, path }) => {
+            let id = read(&format!("spiffe://{trust_domain}{path}"))?;
+            if (&id.trust_domain, &id.path) != (&trust_domain, &path) {
+                return Err(format!(
+                    "{field}: trust_domain and path are not those of an ID"
+                ));
+            }
+            Ok(id)
+        }
+    }
+}
+
+fn seconds(data: &LongData) -> Result<i64, String> {
+    match data {
+        LongData::Number(seconds) => Ok(*seconds),
+        LongData::Text(text) => {
+            let seconds = text.parse();
+            seconds.map_err(|_| format!("expires_at: {text:?} is no number of seconds"))
+        }
+    }
 }
 
 impl From<SelectorData> for types::Selector {

@@ -8,11 +8,20 @@ use signet_proto::spire::server::entry::v1::BatchDeleteEntryRequest;
 use signet_proto::spire::server::entry::v1::batch_delete_entry_response::Result as Deleted;
 use tonic::transport::Channel;
 
+use super::wait::{Expects, Wait};
 use super::{client, data};
 
 #[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
 pub(in crate::cli) struct Delete {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
     /// The entry to delete
     #[arg(long, value_name = "ID")]
     entry_id: Option<String>,
@@ -23,15 +32,25 @@ pub(in crate::cli) struct Delete {
 
 impl ClientCommand for Delete {
     async fn run(self, channel: Channel) -> Result<Answer, Failure> {
-        let ids = match self.file {
+        let ids: Vec<String> = match self.which.file {
             Some(path) => data::read_ids(&path)?,
-            None => self.entry_id.into_iter().collect(),
+            None => self.which.entry_id.into_iter().collect(),
         };
+        let waiting = self.wait.begin(&channel, ids.clone()).await?;
         let response = client(channel)
             .batch_delete_entry(BatchDeleteEntryRequest { ids })
             .await
             .map_err(Failure::call("delete the entries"))?;
-        Ok(answer(&response.into_inner().results))
+        let results = response.into_inner().results;
+        let deleted = results
+            .iter()
+            .filter(|result| !text::failed(result.status.as_ref()));
+        let deleted = deleted.map(|result| result.id.clone()).collect();
+        let answer = answer(&results);
+        Ok(match waiting {
+            Some(waiting) => waiting.end(answer, deleted, Expects::Nobody).await,
+            None => answer,
+        })
     }
 }
 

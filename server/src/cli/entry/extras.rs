@@ -12,6 +12,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::text::entry as entry_text;
+use super::wait::Expects;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Extras {
@@ -32,6 +33,14 @@ pub(super) struct Extras {
 impl Extras {
     pub(super) fn is_empty(&self) -> bool {
         self.mask() == EntryExtrasMask::default()
+    }
+
+    /// Whether anybody should serve the entry afterwards.
+    pub(super) fn expects(&self) -> Expects {
+        match self.disabled {
+            Some(true) => Expects::Nobody,
+            _ => Expects::Agents,
+        }
     }
 
     fn mask(&self) -> EntryExtrasMask {

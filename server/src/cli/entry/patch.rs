@@ -9,7 +9,8 @@ use tonic::transport::Channel;
 
 use super::extras::{self, Extras};
 use super::fields::Fields;
-use super::{attributes, client, text};
+use super::wait::Wait;
+use super::{attributes, client, lifetimes, text};
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct Patch {
@@ -17,6 +18,8 @@ pub(in crate::cli) struct Patch {
     fields: Fields,
     #[command(flatten)]
     extras: Extras,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl ClientCommand for Patch {
@@ -34,31 +37,40 @@ impl ClientCommand for Patch {
             ));
         }
         let mut client = client(channel.clone());
+        let waiting = self.wait.begin(&channel, vec![id.clone()]).await?;
+        let expects = self.extras.expects();
         let mut answer = if changes_fields {
-            change(&mut client, self.fields, &id, mask).await?
+            change(&channel, self.fields, &id, mask).await?
         } else {
             Answer::default()
         };
         if !answer.failed && !self.extras.is_empty() {
             let extras = self.extras.store(channel, &id).await?;
             let entry = stored(&mut client, &id).await?;
+            let warnings = std::mem::take(&mut answer.problems);
             answer = extras::answer(&entry, &extras);
+            answer.problems = warnings;
         }
-        Ok(answer)
+        Ok(match waiting {
+            Some(waiting) if !answer.failed => waiting.end(answer, vec![id], expects).await,
+            _ => answer,
+        })
     }
 }
 
 async fn change(
-    client: &mut EntryClient<Channel>,
+    channel: &Channel,
     fields: Fields,
     id: &str,
     mask: EntryMask,
 ) -> Result<Answer, Failure> {
-    let attributes = attributes::merged_with_stored(&fields, client, id).await?;
+    let mut client = client(channel.clone());
+    let attributes = attributes::merged_with_stored(&fields, &mut client, id).await?;
     let entry = Entry {
         additional_attributes: attributes,
         ..fields.entry()
     };
+    let warnings = lifetimes::warnings(channel, std::slice::from_ref(&entry)).await;
     let request = BatchUpdateEntryRequest {
         entries: vec![entry.clone()],
         input_mask: Some(mask),
@@ -70,7 +82,7 @@ async fn change(
     let results = results
         .map(|result| (result.status, result.entry))
         .collect();
-    Ok(text::batch("change", &[entry], results, String::new()))
+    Ok(text::batch("change", &[entry], results, warnings))
 }
 
 async fn stored(client: &mut EntryClient<Channel>, id: &str) -> Result<Entry, Failure> {

@@ -62,6 +62,15 @@ fn ttl(seconds: i32) -> String {
     }
 }
 
+/// The ids of the entries that were written.
+pub(super) fn written(results: &[(Option<Status>, Option<Entry>)]) -> Vec<String> {
+    let written = results
+        .iter()
+        .filter(|(status, _)| !text::failed(status.as_ref()));
+    let entries = written.filter_map(|(_, entry)| entry.as_ref());
+    entries.map(|entry| entry.id.clone()).collect()
+}
+
 /// What a batch of creations or updates came to. Failed items are named on stderr.
 pub(super) fn batch(
     verb: &str,

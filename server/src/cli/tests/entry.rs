@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use signet_cli::testing::Fake;
-use signet_proto::signet::admin::v1::{EntryExtras, GetEntryExtrasRequest, SetEntryExtrasRequest};
+use signet_proto::signet::admin::v1::{
+    EntryExtras, GetEntryExtrasRequest, GetLifetimesRequest, Lifetimes, SetEntryExtrasRequest,
+};
 use signet_proto::spire::server::entry::v1::{
     BatchCreateEntryRequest, BatchCreateEntryResponse, BatchDeleteEntryRequest,
     BatchDeleteEntryResponse, BatchUpdateEntryRequest, BatchUpdateEntryResponse,
@@ -22,6 +24,7 @@ const GET: &str = "/spire.api.server.entry.v1.Entry/GetEntry";
 const LIST: &str = "/spire.api.server.entry.v1.Entry/ListEntries";
 const COUNT: &str = "/spire.api.server.entry.v1.Entry/CountEntries";
 const GET_EXTRAS: &str = "/signet.admin.v1.Admin/GetEntryExtras";
+const LIFETIMES: &str = "/signet.admin.v1.Admin/GetLifetimes";
 const SET_EXTRAS: &str = "/signet.admin.v1.Admin/SetEntryExtras";
 
 const WEB: &str = "-spiffeID spiffe://td/web -parentID spiffe://td/node -selector unix:uid:0";
@@ -173,6 +176,84 @@ async fn entries_come_from_a_file() {
     );
 }
 
+/// What the output says of an entry, put into a file again.
+fn exported(entry: &Entry) -> serde_json::Value {
+    json!({
+        "entries": [signet_cli::json::entry(entry)],
+        "next_page_token": "",
+    })
+}
+
+#[tokio::test]
+async fn what_show_prints_can_be_created_again() {
+    let full = Entry {
+        id: "my".into(),
+        x509_svid_ttl: 60,
+        jwt_svid_ttl: 30,
+        federates_with: vec!["other".into()],
+        admin: true,
+        downstream: true,
+        store_svid: true,
+        expires_at: 1_769_860_800,
+        dns_names: vec!["b".into(), "a".into()],
+        hint: "h".into(),
+        additional_attributes: Some(AdditionalAttributes {
+            disable_x509_svid_prefetch: true,
+            jwt_svid_include_jti: true,
+        }),
+        ..web()
+    };
+    for entry in [full, web()] {
+        let stored = Entry {
+            revision_number: 7,
+            created_at: 1_700_000_000,
+            ..entry.clone()
+        };
+        let shown = Fake::new().on(LIST, move |_: ListEntriesRequest| {
+            Ok(ListEntriesResponse {
+                entries: vec![stored.clone()],
+                next_page_token: String::new(),
+            })
+        });
+        let shown = asked(&shown, "entry show").await.unwrap().json.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entries.json");
+        std::fs::write(&path, shown.to_string()).unwrap();
+        let line = format!("entry create -data {}", path.display());
+        let answer = asked(&creating(vec![entry]), &line).await.unwrap();
+        assert_eq!(answer.problems, "");
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_was_spoiled_is_refused_by_field() {
+    let spoil = |field: &str, value: serde_json::Value| {
+        let mut export = exported(&web());
+        export["entries"][0][field] = value;
+        export.to_string()
+    };
+    let cases = [
+        (spoil("spiffe_id", json!(null)), "spiffe_id"),
+        (spoil("spiffe_id", json!({"path": "/web"})), "trust_domain"),
+        (
+            spoil("parent_id", json!({"trust_domain": "td", "path": "x"})),
+            "parent_id",
+        ),
+        (spoil("expires_at", json!("tomorrow")), "expires_at"),
+        (spoil("expires_at", json!(1.5)), "number of seconds"),
+        (spoil("selectors", json!("unix:uid:0")), "sequence"),
+        (spoil("entry_id", json!("twice")), "duplicate field"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("entries.json");
+    for (content, expected) in cases {
+        std::fs::write(&path, &content).unwrap();
+        let line = format!("entry create -data {}", path.display());
+        let failure = asked(&Fake::new(), &line).await.unwrap_err().to_string();
+        assert!(failure.contains(expected), "{failure}");
+    }
+}
+
 #[tokio::test]
 async fn a_bad_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -214,6 +295,79 @@ async fn a_failed_item_fails_the_command_in_both_forms() {
             .ends_with("Error: failed to create one or more entries\n")
     );
     assert_eq!(answer.json.unwrap()["results"][0]["status"]["code"], 6);
+}
+
+/// Adds that an SVID is sure of an hour only.
+fn sure_of_an_hour(server: Fake) -> Fake {
+    server.on(LIFETIMES, |_: GetLifetimesRequest| {
+        Ok(Lifetimes { sure_seconds: 3600 })
+    })
+}
+
+#[tokio::test]
+async fn a_lifetime_that_will_be_cut_is_said_and_the_answer_stays_as_it_is() {
+    let given = Entry {
+        x509_svid_ttl: 3601,
+        jwt_svid_ttl: 3600,
+        ..web()
+    };
+    let line = format!("entry create {WEB} -x509SVIDTTL 3601 -jwtSVIDTTL 3600");
+    let server = sure_of_an_hour(creating(vec![given.clone()]));
+    let answer = asked(&server, &line).await.unwrap();
+    assert_eq!(
+        answer.problems,
+        "Warning: the X509-SVID TTL of spiffe://td/web, 3601 s, will often be cut short: with this \
+         server's ca_ttl an SVID is sure of 3600 s only\n"
+    );
+    assert!(!answer.failed);
+    let silent = asked(&creating(vec![given]), &line).await.unwrap();
+    assert_eq!(silent.problems, "", "SPIRE's server does not know");
+    assert_eq!((silent.text, silent.json), (answer.text, answer.json));
+}
+
+#[tokio::test]
+async fn a_changed_lifetime_that_will_be_cut_is_said_too() {
+    let patched = Entry {
+        id: "1".into(),
+        jwt_svid_ttl: 7200,
+        ..Entry::default()
+    };
+    let mask = EntryMask {
+        jwt_svid_ttl: true,
+        ..EntryMask::default()
+    };
+    let server = sure_of_an_hour(updating(patched, Some(mask)));
+    let line = "entry patch -entryID 1 -jwtSVIDTTL 7200";
+    let answer = asked(&server, line).await.unwrap();
+    assert!(
+        answer
+            .problems
+            .starts_with("Warning: the JWT-SVID TTL of entry 1, 7200 s,"),
+        "{}",
+        answer.problems
+    );
+    let updated = Entry {
+        id: "1".into(),
+        x509_svid_ttl: 7200,
+        ..web()
+    };
+    let server = sure_of_an_hour(updating(updated, None));
+    let line = format!("entry update -entryID 1 {WEB} -x509SVIDTTL 7200");
+    let answer = asked(&server, &line).await.unwrap();
+    assert!(answer.problems.contains("spiffe://td/web, 7200 s"));
+}
+
+#[tokio::test]
+async fn without_a_chosen_lifetime_the_server_is_not_asked() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = creating(vec![web()]).on(LIFETIMES, move |_: GetLifetimesRequest| {
+        tell.send(()).unwrap();
+        Ok(Lifetimes::default())
+    });
+    asked(&server, &format!("entry create {WEB}"))
+        .await
+        .unwrap();
+    assert!(told.try_recv().is_err());
 }
 
 /// Expects one update, and answers with what it was given.
