@@ -1,13 +1,16 @@
 //! Attestation: join tokens and what becomes of them, x509pop, and exchanges that go wrong.
 
-use crate::callers::ForeignCa;
+use crate::callers::{ForeignCa, valid};
 use crate::harness::{
     HOUR, Shown, World, attest_over, call, create, csr, entry, forged_csr, id, key, params, reason,
     refusal, token_request,
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use signet_crypto::SystemRandom;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use signet_crypto::{PrivateKey, SystemRandom};
 use signet_node_attestor::AgentAttestor;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
 use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
@@ -307,9 +310,15 @@ async fn first_answer(
     answers.into_inner().message().await
 }
 
+/// Made by OpenSSL, as a build with ring alone makes no RSA keys.
+const RSA_2048: &str = include_str!("../../../crates/crypto/tests/fixtures/rsa-2048-pkcs1.pem");
+const RSA_3072: &str = include_str!("../../../crates/crypto/tests/fixtures/rsa-3072-pkcs8.pem");
+const RSA_4096: &str = include_str!("../../../crates/crypto/tests/fixtures/rsa-4096-pkcs8.pem");
+
 /// Nodes with certificates of somebody's own PKI.
 struct Pki {
     dir: TempDir,
+    has_intermediate: bool,
 }
 
 impl Pki {
@@ -321,15 +330,43 @@ impl Pki {
         write("ca.pem", pem::encode_pem_certs([&ca.der]));
         write("node.pem", pem::encode_pem_certs(&node.chain));
         write("key.pem", node.key.pkcs8_pem().expose().to_owned());
-        Self { dir }
+        Self {
+            dir,
+            has_intermediate: false,
+        }
+    }
+
+    /// A root with an RSA key of 3,072 bits, below it an authority with one of 4,096, and a node
+    /// with one of 2,048.
+    fn rsa() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = CertifiedIssuer::self_signed(authority("root"), pair(RSA_3072)).unwrap();
+        let middle = authority("middle");
+        let middle = CertifiedIssuer::signed_by(middle, pair(RSA_4096), &root).unwrap();
+        let mut leaf = valid("spiffe://other.org/node");
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let leaf = leaf.signed_by(&pair(RSA_2048), &middle).unwrap();
+        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+        write("ca.pem", pem::encode_pem_certs([root.der().as_ref()]));
+        write("middle.pem", pem::encode_pem_certs([middle.der().as_ref()]));
+        write("node.pem", pem::encode_pem_certs([leaf.der().as_ref()]));
+        write("key.pem", RSA_2048.to_owned());
+        Self {
+            dir,
+            has_intermediate: true,
+        }
     }
 
     async fn world(&self) -> World {
+        self.world_with(8192).await
+    }
+
+    async fn world_with(&self, max_rsa_key_bits: usize) -> World {
         let settings = X509PopSettings {
             roots: X509PopRoots::Files(vec![self.dir.path().join("ca.pem")]),
             agent_path_template: None,
             max_intermediates: 4,
-            max_rsa_key_bits: 8192,
+            max_rsa_key_bits,
             verify_client_ip: false,
         };
         World::with(|parts| {
@@ -344,7 +381,9 @@ impl Pki {
         let files = X509PopFiles {
             private_key: self.dir.path().join("key.pem"),
             certificate: self.dir.path().join("node.pem"),
-            intermediates: None,
+            intermediates: self
+                .has_intermediate
+                .then(|| self.dir.path().join("middle.pem")),
         };
         X509PopAgent::new(files, Arc::new(SystemRandom::new()))
     }
@@ -416,6 +455,70 @@ async fn a_node_with_a_certificate_of_the_pki_is_attested_and_may_come_again() {
     assert_eq!(same, agent);
     let status = call(&channel, AUTHORIZED).await.unwrap_err();
     assert_eq!(reason(&status), Some(Reason::AgentNotActive));
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = valid("spiffe://other.org");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+fn pair(pem: &str) -> KeyPair {
+    let key = PrivateKey::from_pem(pem).unwrap();
+    KeyPair::try_from(key.pkcs8_der().expose()).unwrap()
+}
+
+#[tokio::test]
+async fn a_node_with_an_rsa_key_below_rsa_authorities_is_attested_and_may_come_again() {
+    let pki = Pki::rsa();
+    let world = pki.world().await;
+    let (shown, agent) = pki.attest(&world, |answer| answer).await.unwrap();
+    let stored = stored(&world, &agent).await.unwrap();
+    let fingerprints = stored.selectors.iter();
+    let fingerprints = fingerprints.filter(|one| one.value.starts_with("ca:fingerprint:"));
+    assert_eq!(fingerprints.count(), 2, "{:?}", stored.selectors);
+    let channel = world.remote(Some(&shown)).await;
+    call(&channel, AUTHORIZED).await.unwrap();
+    let (_, same) = pki.attest(&world, |answer| answer).await.unwrap();
+    assert_eq!(same, agent);
+}
+
+#[tokio::test]
+async fn an_rsa_node_that_answers_wrongly_lacks_a_link_or_has_too_large_a_key_is_refused() {
+    let pki = Pki::rsa();
+    let world = pki.world().await;
+    let signed = |answer: Option<Vec<u8>>| {
+        let text = String::from_utf8(answer.unwrap()).unwrap();
+        let at = text.find("\"signature\":\"").unwrap() + 13;
+        let other = if &text[at..=at] == "A" { "B" } else { "A" };
+        Some(format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes())
+    };
+    let refused = pki.attest(&world, signed).await.map(|_| ());
+    assert_eq!(refusal(refused).0, Code::PermissionDenied);
+
+    let broken = Pki {
+        has_intermediate: false,
+        ..Pki::rsa()
+    };
+    let first = async |pki: &Pki, world: &World| {
+        let payload = pki.agent().payload().await.unwrap();
+        let request = params("x509pop", &payload, &csr(&key(), &[]));
+        first_answer(world, world.remote(None).await, request).await
+    };
+    assert_eq!(
+        refusal(first(&broken, &world).await).0,
+        Code::PermissionDenied
+    );
+
+    let strict = pki.world_with(1024).await;
+    let (code, message) = refusal(first(&pki, &strict).await);
+    assert!(
+        matches!(code, Code::PermissionDenied | Code::InvalidArgument),
+        "{code:?} {message}"
+    );
+    assert!(message.contains("1024"), "{message}");
 }
 
 #[tokio::test]

@@ -143,6 +143,50 @@ fn no_module_is_named_for_what_has_no_name() {
     );
 }
 
+#[test]
+fn the_use_cases_of_the_server_know_no_rpc() {
+    for name in sources::USE_CASES {
+        let files = sources::of_use_case(name);
+        assert!(
+            !files.is_empty(),
+            "there is no use case {name}: correct the list"
+        );
+        for file in files {
+            let named = sources::names(&file, &["tonic", "tonic_prost", "Status", "Code"]);
+            assert!(
+                named.is_empty(),
+                "{} names {named:?}: what the caller sees is for server/src/api",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_assembly_names_concrete_plugins() {
+    let mut alive = Vec::new();
+    for file in sources::of_programs() {
+        let named = sources::names(&file, sources::PLUGINS);
+        if sources::is_assembly(&file) {
+            alive.extend(named);
+            continue;
+        }
+        assert!(
+            named.is_empty(),
+            "{} names {named:?}: take the port, and let the assembly choose",
+            file.display()
+        );
+    }
+    let gone: Vec<_> = sources::PLUGINS
+        .iter()
+        .filter(|plugin| !alive.contains(plugin))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "no program uses {gone:?}: correct the list"
+    );
+}
+
 fn each(check: impl Fn(&Row, &Package)) {
     let packages = packages();
     for row in ROWS {

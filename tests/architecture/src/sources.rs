@@ -1,6 +1,7 @@
 //! Our Rust files, and what is asked of each.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -35,6 +36,70 @@ pub(crate) fn has_a_vague_name(file: &Path) -> bool {
     file.with_extension("")
         .components()
         .any(|part| VAGUE.iter().any(|vague| part.as_os_str() == *vague))
+}
+
+/// The use cases of the server: they know neither the wire nor what carries it.
+pub(crate) const USE_CASES: &[&str] = &[
+    "agents", "attest", "bundles", "entries", "issue", "prune", "sync", "wait",
+];
+
+/// Stores, key managers and attestors by their types. A program names them where it is put together.
+pub(crate) const PLUGINS: &[&str] = &[
+    "DiskKeys",
+    "JoinTokenAgent",
+    "JoinTokenServer",
+    "MemoryKeys",
+    "MemoryStore",
+    "Pkcs11Keys",
+    "RedbStore",
+    "SledStore",
+    "UnixAttestor",
+    "X509PopAgent",
+    "X509PopServer",
+];
+
+/// The files of a use case: one of its name, or those in a folder of its name.
+pub(crate) fn of_use_case(name: &str) -> Vec<PathBuf> {
+    let place = Path::new("server/src").join(name);
+    let mut files = files();
+    files.retain(|file| file.with_extension("") == place || file.starts_with(&place));
+    files.retain(|file| !is_test(file));
+    files
+}
+
+/// The files of both programs, their tests left out.
+pub(crate) fn of_programs() -> Vec<PathBuf> {
+    let mut files = files();
+    files.retain(|file| file.starts_with("server/src") || file.starts_with("agent/src"));
+    files.retain(|file| !is_test(file));
+    files
+}
+
+/// Where the code, comments and tests left out, names one of these.
+pub(crate) fn names<'a>(file: &Path, words: &[&'a str]) -> Vec<&'a str> {
+    let text = fs::read_to_string(top().join(file)).expect("a readable file");
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let tokens = lines.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    let tokens: HashSet<_> = tokens.collect();
+    let mut found = words.to_vec();
+    found.retain(|word| tokens.contains(word));
+    found
+}
+
+/// Whether the file is of the module that puts a program together.
+pub(crate) fn is_assembly(file: &Path) -> bool {
+    let path = file.with_extension("");
+    path.components().any(|part| part.as_os_str() == "assemble")
+}
+
+fn is_test(file: &Path) -> bool {
+    let stem = file.file_stem().is_some_and(|stem| stem == "tests");
+    stem || file
+        .components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "testing")
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
