@@ -14,7 +14,7 @@ mod join;
 
 pub use ended::{Ended, NoAttestor};
 
-use crate::bootstrap::Bootstrap;
+use crate::bootstrap::{Attempt, Bootstrap};
 use crate::cache::Standing;
 use crate::holdings::Holdings;
 use crate::own::{OwnError, OwnStore, OwnSvid};
@@ -143,7 +143,8 @@ impl Lifecycle {
     async fn renew(&mut self, own: &OwnSvid) -> Result<Option<OwnSvid>, Ended> {
         let begun = Instant::now();
         let renewed = if own.reattestable {
-            self.attest_once(Some(own)).await
+            let attempt = Attempt::first(self.clock.now());
+            self.attest_once(Some(own), &attempt).await
         } else {
             self.renew_once(own).await
         };

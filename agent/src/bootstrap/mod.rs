@@ -14,6 +14,9 @@ use signet_tls::{ServerAddress, ServerTrust, Trust};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
+use time::UtcDateTime;
+use time::macros::format_description;
 
 /// A bundle of a thousand authorities is smaller.
 pub(crate) const MAX_BYTES: usize = 4 << 20;
@@ -64,10 +67,38 @@ pub struct Bootstrap {
     pub server: ServerAddress,
 }
 
+/// How often the agent has tried to get in, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The first is 1.
+    pub number: u32,
+    /// When the first was made.
+    pub began: SystemTime,
+}
+
+impl Attempt {
+    /// The first, now.
+    pub fn first(now: SystemTime) -> Self {
+        Self {
+            number: 1,
+            began: now,
+        }
+    }
+
+    /// One more.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self {
+            number: self.number.saturating_add(1),
+            ..self
+        }
+    }
+}
+
 impl Bootstrap {
     /// What to verify the server with at the first contact.
-    pub async fn trust(&self) -> Result<ServerTrust, BootstrapError> {
-        let bundle = self.bundle().await?;
+    pub async fn trust(&self, attempt: &Attempt) -> Result<ServerTrust, BootstrapError> {
+        let bundle = self.bundle(attempt).await?;
         Ok(match bundle {
             Some(bundle) => Self::trust_in(&bundle),
             None => ServerTrust::InsecureBootstrap,
@@ -80,7 +111,7 @@ impl Bootstrap {
     }
 
     /// The bundle; nothing when the operator chose to go without.
-    pub async fn bundle(&self) -> Result<Option<Bundle>, BootstrapError> {
+    pub async fn bundle(&self, attempt: &Attempt) -> Result<Option<Bundle>, BootstrapError> {
         let (content, format) = match &self.source {
             BundleSource::File { path, format } => (read(path.clone()).await?, format),
             BundleSource::Url { url, format } => (
@@ -92,7 +123,7 @@ impl Bootstrap {
                 socket,
                 format,
             } => {
-                let asked = with_facts(url, &self.facts()).map_err(could_not_fetch(url))?;
+                let asked = with_facts(url, &self.facts(attempt)).map_err(could_not_fetch(url))?;
                 let fetched = fetch::over_socket(&asked, socket).await;
                 (fetched.map_err(could_not_fetch(url))?, format)
             }
@@ -102,9 +133,11 @@ impl Bootstrap {
     }
 
     /// What SPIRE's agent tells whoever answers on the Unix socket.
-    fn facts(&self) -> [(&'static str, String); 4] {
+    fn facts(&self, attempt: &Attempt) -> [(&'static str, String); 6] {
         [
             ("spire-attest-mode", "bootstrap".to_owned()),
+            ("spire-connection-attempts", attempt.number.to_string()),
+            ("spire-attest-start-time", rfc3339(attempt.began)),
             ("spire-server-address", self.server.host.clone()),
             ("spire-server-port", self.server.port.to_string()),
             ("spiffe-trust-domain", self.trust_domain.to_string()),
@@ -124,7 +157,14 @@ impl Bootstrap {
     }
 }
 
-/// The URL with more in its query. Host names, ports and trust domains need no escaping.
+/// In UTC and whole seconds, as Go prints it.
+fn rfc3339(time: SystemTime) -> String {
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let text = UtcDateTime::from(time).format(&form);
+    text.unwrap_or_default()
+}
+
+/// The URL with more in its query. Host names, ports, times and trust domains need no escaping.
 fn with_facts(url: &Uri, facts: &[(&str, String)]) -> Result<Uri, FetchError> {
     let pairs: Vec<_> = facts
         .iter()

@@ -17,12 +17,18 @@ fn bootstrap(source: BundleSource) -> Bootstrap {
     }
 }
 
+/// The third, of a node that came up at 2027-01-15T08:00:00Z.
+fn attempt() -> Attempt {
+    let began = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_800_000_000_500);
+    Attempt::first(began).next().next()
+}
+
 async fn read_from(content: &str, format: BundleFormat) -> Result<Option<Bundle>, BootstrapError> {
     let dir = tempfile::tempdir().expect("made");
     let path = dir.path().join("bundle");
     std::fs::write(&path, content).expect("written");
     let source = BundleSource::File { path, format };
-    bootstrap(source).bundle().await
+    bootstrap(source).bundle(&attempt()).await
 }
 
 #[tokio::test]
@@ -61,7 +67,10 @@ async fn a_missing_file_is_named() {
         path: "/nonexistent/bundle".into(),
         format: BundleFormat::Pem,
     };
-    let error = bootstrap(source).bundle().await.expect_err("missing");
+    let error = bootstrap(source)
+        .bundle(&attempt())
+        .await
+        .expect_err("missing");
     assert!(error.to_string().contains("/nonexistent/bundle"));
 }
 
@@ -86,7 +95,8 @@ async fn fetch_from(answer: String) -> (Result<Option<Bundle>, BootstrapError>, 
         socket,
         format: BundleFormat::Pem,
     });
-    tokio::join!(bootstrap.bundle(), answer_once(listener, answer))
+    let attempt = attempt();
+    tokio::join!(bootstrap.bundle(&attempt), answer_once(listener, answer))
 }
 
 #[tokio::test]
@@ -105,7 +115,8 @@ async fn a_bundle_comes_over_a_unix_socket_and_the_other_side_is_told_for_whom()
     );
     assert_eq!(
         request,
-        "GET /bundle?a=b&spire-attest-mode=bootstrap&spire-server-address=server.example\
+        "GET /bundle?a=b&spire-attest-mode=bootstrap&spire-connection-attempts=3\
+         &spire-attest-start-time=2027-01-15T08:00:00Z&spire-server-address=server.example\
          &spire-server-port=8081&spiffe-trust-domain=example.org HTTP/1.1"
     );
 }

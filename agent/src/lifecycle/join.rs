@@ -2,7 +2,7 @@
 
 use super::Lifecycle;
 use super::ended::{Ended, Failure};
-use crate::bootstrap::Bootstrap;
+use crate::bootstrap::{Attempt, Bootstrap};
 use crate::own::OwnSvid;
 use crate::upstream::{Attested, attest, explained};
 use signet_runtime::Backoff;
@@ -39,7 +39,8 @@ impl Lifecycle {
 
     /// An SVID without bundle: the operator's bundle does.
     async fn trust_anew(&mut self, own: OwnSvid) -> Result<OwnSvid, Ended> {
-        match self.bootstrap.bundle().await {
+        let attempt = Attempt::first(self.clock.now());
+        match self.bootstrap.bundle(&attempt).await {
             Ok(Some(bundle)) => {
                 self.own.keep_bundle(&bundle)?;
                 self.connection.trust.set(&bundle);
@@ -54,9 +55,10 @@ impl Lifecycle {
     pub(super) async fn attest(&mut self, current: Option<&OwnSvid>) -> Result<OwnSvid, Ended> {
         let mut backoff = Backoff::new(ATTEST_FIRST_WAIT, ATTEST_MAX_WAIT, 1.5);
         let mut refused_since: Option<Instant> = None;
+        let mut attempt = Attempt::first(self.clock.now());
         loop {
             let begun = Instant::now();
-            let attested = self.attest_once(current).await;
+            let attested = self.attest_once(current, &attempt).await;
             self.count("node_attestor_new_svid", attested.is_ok(), begun);
             match attested {
                 Ok(own) => return Ok(own),
@@ -74,6 +76,7 @@ impl Lifecycle {
                     tracing::error!(error = %explained(&error), "could not attest; trying again");
                 }
             }
+            attempt = attempt.next();
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
@@ -81,10 +84,11 @@ impl Lifecycle {
     pub(super) async fn attest_once(
         &mut self,
         current: Option<&OwnSvid>,
+        attempt: &Attempt,
     ) -> Result<OwnSvid, Failure> {
         let trust = match self.own.bundle(Bundle::empty(self.trust_domain.clone())) {
             Some(bundle) => Bootstrap::trust_in(&bundle),
-            None => self.bootstrap.trust().await?,
+            None => self.bootstrap.trust(attempt).await?,
         };
         let attestor = (self.attestor)().map_err(Ended::from)?;
         let nobody = Arc::new(Identity::none());
