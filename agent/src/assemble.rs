@@ -109,6 +109,7 @@ fn parts(config: AgentConfig, metrics: Metrics) -> Result<Parts, StartError> {
             trust_domain: config.trust_domain.clone(),
             source: config.bootstrap,
             server: address,
+            authorities: config.web_authorities,
         },
         trust_domain: config.trust_domain,
         attestor: Arc::new(move || {

@@ -8,6 +8,7 @@ use signet_runtime::signals::{Request, Signals};
 use signet_runtime::{TaskFailed, Tasks};
 use signet_telemetry::logs::{self, LogHandle};
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
@@ -37,16 +38,21 @@ impl Program for SignetAgent {
 }
 
 fn load(arguments: &RunArgs) -> Result<(config::AgentConfig, Vec<Warning>), ConfigError> {
-    #[allow(clippy::disallowed_methods, reason = "main reads the environment")]
-    let lookup = |name: &str| std::env::var(name).ok();
-    let variables = arguments.expand_env().then_some(&lookup as _);
+    let variables = arguments.expand_env().then_some(&environment as _);
     config::load(&arguments.config, &arguments.flags(), variables)
+}
+
+#[allow(clippy::disallowed_methods, reason = "main reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
     signet_runtime::process::harden();
     signet_runtime::process::raise_open_files();
-    let (config, warnings) = load(arguments)?;
+    let (mut config, warnings) = load(arguments)?;
+    let authorities = environment("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    config.web_authorities = authorities.map(PathBuf::from);
     let log = logs::set_up(&log_settings(&config.log))?;
     for warning in warnings {
         tracing::warn!("{warning}");

@@ -31,6 +31,10 @@ pub struct AgentSettings {
     pub lines: Vec<String>,
     /// Blocks at the top level.
     pub blocks: Vec<String>,
+    /// Where the first bundle comes from, if it is no file.
+    pub bundle_url: Option<String>,
+    /// Environment variables that hold paths.
+    pub environment: Vec<(String, PathBuf)>,
 }
 
 impl AgentSettings {
@@ -41,6 +45,8 @@ impl AgentSettings {
             attestation,
             lines: Vec::new(),
             blocks: Vec::new(),
+            bundle_url: None,
+            environment: Vec::new(),
         }
     }
 
@@ -48,6 +54,20 @@ impl AgentSettings {
     #[must_use]
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push(line.into());
+        self
+    }
+
+    /// Takes the first bundle from a URL.
+    #[must_use]
+    pub fn bundle_from(mut self, url: &str) -> Self {
+        self.bundle_url = Some(url.into());
+        self
+    }
+
+    /// Adds an environment variable that holds a path.
+    #[must_use]
+    pub fn environment(mut self, name: &str, path: &Path) -> Self {
+        self.environment.push((name.into(), path.into()));
         self
     }
 
@@ -71,6 +91,7 @@ pub struct Agent {
     config: PathBuf,
     log: PathBuf,
     maker: Maker,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Agent {
@@ -99,6 +120,7 @@ impl Agent {
             config: directory.join("agent.conf"),
             log: directory.join("agent.log"),
             maker: settings.maker,
+            environment: settings.environment.clone(),
         };
         agent.configure(server, &bundle, settings);
         agent.process = Some(match &settings.attestation {
@@ -151,7 +173,8 @@ impl Agent {
         let config = self.config.display().to_string();
         let mut line = vec!["run", "-config", &config];
         line.extend(further);
-        Process::start(&self.maker.agent(), &line, &self.log)
+        let environment = &self.environment;
+        Process::start_with(&self.maker.agent(), &line, &self.log, environment)
     }
 
     /// Kills it as a power cut would.
@@ -226,9 +249,12 @@ impl Agent {
         let mut text = format!(
             "agent {{\n  trust_domain = \"{TRUST_DOMAIN}\"\n  server_address = \"127.0.0.1\"\n  \
              server_port = {}\n  socket_path = \"{socket}\"\n  data_dir = \"{data}\"\n  \
-             trust_bundle_path = \"{}\"\n  log_level = \"DEBUG\"\n",
+             {}\n  log_level = \"DEBUG\"\n",
             server.port,
-            bundle.display()
+            match &settings.bundle_url {
+                Some(url) => format!("trust_bundle_url = \"{url}\""),
+                None => format!("trust_bundle_path = \"{}\"", bundle.display()),
+            }
         );
         for line in &settings.lines {
             let _ = writeln!(text, "  {line}");

@@ -3,7 +3,7 @@
 use super::MAX_BYTES;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
-use signet_http::{Client, HttpError, Reach, Settings, SetupError};
+use signet_http::{Client, HttpError, Reach, Roots, Settings, SetupError};
 use std::path::Path;
 
 /// Why there is no answer.
@@ -23,9 +23,18 @@ pub enum FetchError {
     Status(StatusCode),
 }
 
-/// Fetches an HTTPS URL.
-pub(super) async fn https(url: &Uri) -> Result<Bytes, FetchError> {
-    get(Settings::default(), url).await
+/// Fetches an HTTPS URL from a server that the authorities in the file vouch for, or else those that
+/// the machine trusts.
+pub(super) async fn https(url: &Uri, authorities: Option<&Path>) -> Result<Bytes, FetchError> {
+    let roots = authorities.map_or(Roots::System, |path| Roots::File(path.to_owned()));
+    let settings = Settings {
+        reach: Reach::Https {
+            roots,
+            certificate: None,
+        },
+        ..Settings::default()
+    };
+    get(settings, url).await
 }
 
 /// Fetches an HTTP URL over a Unix socket.

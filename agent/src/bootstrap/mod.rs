@@ -65,6 +65,8 @@ pub struct Bootstrap {
     pub source: BundleSource,
     /// The server that it is for, of which whoever answers on the Unix socket is told.
     pub server: ServerAddress,
+    /// Who vouches for the web server, if not the authorities that the machine trusts.
+    pub authorities: Option<PathBuf>,
 }
 
 /// How often the agent has tried to get in, and since when.
@@ -115,7 +117,9 @@ impl Bootstrap {
         let (content, format) = match &self.source {
             BundleSource::File { path, format } => (read(path.clone()).await?, format),
             BundleSource::Url { url, format } => (
-                fetch::https(url).await.map_err(could_not_fetch(url))?,
+                fetch::https(url, self.authorities.as_deref())
+                    .await
+                    .map_err(could_not_fetch(url))?,
                 format,
             ),
             BundleSource::UnixSocket {

@@ -14,6 +14,7 @@ fn bootstrap(source: BundleSource) -> Bootstrap {
             host: "server.example".to_owned(),
             port: 8081,
         },
+        authorities: None,
     }
 }
 

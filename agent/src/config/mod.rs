@@ -59,6 +59,9 @@ pub struct AgentConfig {
     pub admin_socket_path: Option<PathBuf>,
     /// `trust_bundle_*`, `insecure_bootstrap`: how the server is known at the first contact.
     pub bootstrap: BundleSource,
+    /// The environment's `SSL_CERT_FILE`, which SPIRE's agent heeds as all Go programs do: who vouches
+    /// for the server of `trust_bundle_url` in place of the machine's authorities.
+    pub web_authorities: Option<PathBuf>,
     /// `join_token`, `join_token_file`.
     pub join_token: Option<JoinTokenSource>,
     /// `allow_unauthenticated_verifiers`: bundles also for processes without an identity.
@@ -159,6 +162,7 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<AgentConfig> {
         trust_domain: trust_domain?,
         server: server?,
         bootstrap: bootstrap?,
+        web_authorities: None,
         keys: plugins.keys?,
         node_attestor: plugins.node_attestor?,
         workload_attestors: plugins.workload_attestors,

@@ -69,6 +69,7 @@ impl Node {
                     format: BundleFormat::Pem,
                 },
                 server: self.reached.connection.connector().address.clone(),
+                authorities: None,
             }),
             attestor: Arc::new(|| {
                 let token = SecretString::new("token".to_owned());

@@ -377,6 +377,7 @@ impl Life {
                 trust_domain: td(),
                 source: BundleSource::Insecure,
                 server: address,
+                authorities: None,
             },
             attestor: Arc::new(attestor),
             workload_attestors: Vec::new(),
