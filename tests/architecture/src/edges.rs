@@ -44,6 +44,9 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     ("upstream", "ca"),
     ("upstream", "keys"),
     ("upstream", "tls"),
+    // Adapters of these ports over a network, too heavy for the crates of the ports.
+    ("vault", "keys"),
+    ("vault", "upstream"),
 ];
 
 /// Every package of the workspace.
@@ -82,6 +85,11 @@ pub(crate) const ROWS: &[Row] = &[
         &[
             "ca", "crypto", "keys", "model", "proto", "runtime", "spiffe", "tls",
         ],
+    ),
+    row(
+        "vault",
+        Layer::Ports,
+        &["crypto", "http", "keys", "runtime", "spiffe", "upstream"],
     ),
     row("workload-attestor", Layer::Ports, &["crypto", "model"]),
     row(
