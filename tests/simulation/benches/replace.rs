@@ -292,6 +292,7 @@ fn start_agent(
             trust_domain: td(),
             source: BundleSource::Insecure,
             server: address,
+            authorities: None,
         },
         attestor: Arc::new(attestor),
         workload_attestors: Vec::new(),
