@@ -1,5 +1,6 @@
 //! A chain that is read consists of the bytes that came in; one that verifies was read the same, and
-//! the library that verifies signatures sees the same SPIFFE ID as the one we read it with.
+//! the library that verifies signatures sees the same SPIFFE ID as the one we read it with, and finds
+//! an issuer where we do.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -9,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::CertificateDer;
 use signet_spiffe::certificate::split_concatenated;
 use signet_spiffe::path::MAX_CHAIN_LEN;
-use signet_spiffe::{Bundle, X509Authority, pem, x509_svid};
+use signet_spiffe::{Bundle, Certificate, X509Authority, pem, x509_svid};
 use webpki::EndEntityCert;
 
 static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
@@ -40,5 +41,9 @@ fuzz_target!(|input: &[u8]| {
         let leaf = EndEntityCert::try_from(&der).expect("it has just verified");
         assert!(leaf.valid_uri_names().eq([verified.id.as_str()]));
         assert_eq!(parsed, Ok(verified));
+        let read = |der: &&[u8]| Certificate::parse(der).expect("it has just verified");
+        let all: Vec<Certificate> = chain.iter().map(read).collect();
+        let mut signers = all[1..].iter().chain([BUNDLE.x509_authorities[0].certificate()]);
+        assert!(signers.any(|signer| all[0].check_issued_by(signer).is_ok()));
     }
 });
