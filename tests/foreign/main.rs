@@ -8,6 +8,7 @@
 mod clients;
 mod harness;
 mod mtls;
+mod nested;
 mod rust_client;
 mod spire_agent;
 mod spire_cli;

@@ -10,6 +10,7 @@ mod judges;
 mod key_files;
 mod key_types;
 mod main_job;
+mod nested;
 mod operations;
 mod outage;
 mod revocation;

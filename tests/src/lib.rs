@@ -6,6 +6,7 @@
 //! | [`process`] | one running program, its log and its end |
 //! | [`command`] | a program that is run to its end |
 //! | [`server`], [`agent`], [`scene`] | a configured server, an agent, both together |
+//! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
@@ -15,6 +16,7 @@
 
 pub mod agent;
 pub mod command;
+pub mod nested;
 pub mod openssl;
 pub mod process;
 pub mod programs;

@@ -26,6 +26,62 @@ pub struct NodePki {
     pub key: PathBuf,
 }
 
+/// An organization's authority that signs a server's.
+#[derive(Clone, Debug)]
+pub struct SigningPki {
+    /// The root's certificate, PEM.
+    pub root: PathBuf,
+    /// The certificate of the authority that signs, PEM: the root's own, or an intermediate's.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+impl SigningPki {
+    /// Makes a root in a directory and, if asked, an intermediate that signs in its place.
+    ///
+    /// # Panics
+    /// When OpenSSL does not do it.
+    pub async fn make(directory: &Path, with_intermediate: bool) -> Self {
+        let path = |name: &str| directory.join(name);
+        let (root, root_key) = (path("root.pem"), path("root.key"));
+        let kind = NodeKey::Ec;
+        let is = Role::Authority;
+        request(&root_key, &root, kind, "/CN=organization root", None, is).await;
+        if !with_intermediate {
+            let (certificate, key) = (root.clone(), root_key);
+            return Self {
+                root,
+                certificate,
+                key,
+            };
+        }
+        let (certificate, key) = (path("between.pem"), path("between.key"));
+        let signer = Some((root.as_path(), root_key.as_path()));
+        request(
+            &key,
+            &certificate,
+            kind,
+            "/CN=organization unit",
+            signer,
+            is,
+        )
+        .await;
+        Self {
+            root,
+            certificate,
+            key,
+        }
+    }
+}
+
+/// What a certificate is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Authority,
+    Node,
+}
+
 /// Runs OpenSSL.
 ///
 /// # Panics
@@ -53,10 +109,12 @@ impl NodePki {
             kind,
             "/CN=node authority",
             None,
+            Role::Authority,
         )
         .await;
         let signer = Some((pki.authority.as_path(), authority_key.as_path()));
-        request(&pki.key, &pki.certificate, kind, "/CN=node one", signer).await;
+        let is = Role::Node;
+        request(&pki.key, &pki.certificate, kind, "/CN=node one", signer, is).await;
         pki
     }
 }
@@ -67,6 +125,7 @@ async fn request(
     kind: NodeKey,
     subject: &str,
     signer: Option<(&Path, &Path)>,
+    role: Role,
 ) {
     let text = |path: &Path| path.display().to_string();
     let mut line: Vec<String> = [
@@ -87,22 +146,23 @@ async fn request(
         "-out".into(),
         text(certificate),
     ]);
-    let extensions = if let Some((authority, authority_key)) = signer {
+    if let Some((authority, authority_key)) = signer {
         line.extend([
             "-CA".into(),
             text(authority),
             "-CAkey".into(),
             text(authority_key),
         ]);
-        [
+    }
+    let extensions = match role {
+        Role::Node => [
             "basicConstraints=critical,CA:FALSE",
             "keyUsage=critical,digitalSignature",
-        ]
-    } else {
-        [
+        ],
+        Role::Authority => [
             "basicConstraints=critical,CA:TRUE",
             "keyUsage=critical,keyCertSign,cRLSign",
-        ]
+        ],
     };
     for extension in extensions {
         line.extend(["-addext".into(), extension.into()]);

@@ -18,6 +18,8 @@ pub struct ServerSettings {
     pub lines: Vec<String>,
     /// Blocks at the top level.
     pub blocks: Vec<String>,
+    /// Further plugins.
+    pub plugins: Vec<String>,
     /// Nodes that this authority vouches for may attest by certificate.
     pub node_authority: Option<PathBuf>,
     /// The `KeyManager` block; a file in the data directory if there is none.
@@ -33,6 +35,7 @@ impl ServerSettings {
             maker,
             lines: Vec::new(),
             blocks: Vec::new(),
+            plugins: Vec::new(),
             node_authority: None,
             keys: None,
             variables: Vec::new(),
@@ -64,6 +67,13 @@ impl ServerSettings {
     #[must_use]
     pub fn variable(mut self, name: &str, value: PathBuf) -> Self {
         self.variables.push((name.into(), value));
+        self
+    }
+
+    /// Adds a plugin.
+    #[must_use]
+    pub fn plugin(mut self, plugin: String) -> Self {
+        self.plugins.push(plugin);
         self
     }
 
@@ -345,6 +355,7 @@ impl Server {
                  \"{authority}\" }}\n  }}"
             );
         }
+        text.extend(settings.plugins.iter().map(|plugin| format!("{plugin}\n")));
         text.push_str("}\n");
         text.extend(settings.blocks.iter().map(|block| format!("{block}\n")));
         text

@@ -138,7 +138,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("quickstart", Layer::Proofs, &[]),
     row("architecture", Layer::Proofs, &[]),
     row("simulation", Layer::Proofs, &[]),
-    row("tests", Layer::Proofs, &[]),
+    row("tests", Layer::Proofs, &["proto"]),
 ];
 
 /// Crates of others that the pure crates must do without: they take what they need as arguments.
