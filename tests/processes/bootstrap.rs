@@ -130,7 +130,7 @@ async fn the_agent_takes_its_bundle_from_whom_it_trusts_and_is_misled_by_nobody_
         "302",
         "longer than 4194304 bytes",
         "404",
-        "not PEM",
+        "holds no X.509 authority",
     ];
     let mut rest = log.as_str();
     for reason in reasons {
