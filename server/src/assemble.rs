@@ -5,12 +5,14 @@
 
 mod attestors;
 mod data_dir;
+mod keys;
 mod pages;
 mod upstream;
+mod vault;
 
 use crate::audit::Audit;
 use crate::authority::{AuthorityFault, AuthoritySettings, JwtAlternative};
-use crate::config::{self, ComposerSettings, KeySettings, ServerConfig, StoreSettings};
+use crate::config::{self, ComposerSettings, ServerConfig, StoreSettings};
 use crate::identity::IdentityFault;
 use crate::issuer::Settings;
 use crate::limits::Limits;
@@ -20,10 +22,8 @@ use crate::uniqueid::UniqueId;
 use data_dir::server_id;
 use signet_crypto::SystemRandom;
 use signet_datastore::{MemoryStore, RedbStore, Store, StoreError};
-use signet_keys::KeyManager;
-use signet_keys::disk::{DiskError, DiskKeys};
-use signet_keys::memory::MemoryKeys;
-use signet_keys_pkcs11::{IdentifierError, Pkcs11Error, Pkcs11Keys};
+use signet_keys::disk::DiskError;
+use signet_keys_pkcs11::{IdentifierError, Pkcs11Error};
 use signet_model::approve::{Attribute, Subject};
 use signet_model::{Composer, Composers, Policy};
 use signet_node_attestor::BoxError;
@@ -32,6 +32,7 @@ use signet_runtime::{Clock, Readiness, SystemClock, Tasks};
 use signet_telemetry::audit::{AuditError, AuditLog};
 use signet_telemetry::metrics::Metrics;
 use signet_tls::TlsError;
+use signet_vault::VaultError;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,6 +74,17 @@ pub enum StartError {
     /// The server's id cannot stand in the labels of keys.
     #[error("key manager pkcs11: the server's id {0:?} does not do as key_identifier_value")]
     KeyIdentifier(String, #[source] IdentifierError),
+    /// The server does not know which keys of the engine are its own.
+    #[error("key manager hashicorp_vault")]
+    TransitIdentifier(#[from] signet_vault::IdentifierError),
+    /// A Vault does not do its part.
+    #[error("{plugin}")]
+    Vault {
+        /// For whom.
+        plugin: &'static str,
+        /// Why.
+        source: VaultError,
+    },
     /// The audit log cannot be opened.
     #[error("the audit log cannot be opened")]
     Audit(#[from] AuditError),
@@ -156,13 +168,13 @@ async fn parts(
     let log = AuditLog::open(&config.data_dir.join("audit"), clock.clone())?;
     tasks.spawn_essential("audit log", log.clone().run(tasks.stop()));
     let server_id = server_id(&config.data_dir)?;
-    let keys = open_keys(&config.keys, &server_id).await?;
+    let keys = keys::open(&config.keys, &server_id, tasks).await?;
     Ok(Parts {
         trust_domain: config.trust_domain.clone(),
         server_id,
         store: open_store(&config.store)?,
         keys,
-        upstream: upstream::open(config, &clock),
+        upstream: upstream::open(config, &clock, tasks).await?,
         attestors: config.node_attestors.clone(),
         settings: settings(config),
         authority: authority_settings(config),
@@ -251,41 +263,4 @@ fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {
         #[cfg(not(feature = "sled"))]
         StoreSettings::Sled { .. } => Err(StartError::NoSled),
     }
-}
-
-async fn open_keys(
-    settings: &KeySettings,
-    server_id: &str,
-) -> Result<Arc<dyn KeyManager>, StartError> {
-    match settings {
-        KeySettings::Disk { path } => {
-            let keys = DiskKeys::open(path)?;
-            for warning in keys.warnings() {
-                tracing::warn!("{warning}");
-            }
-            Ok(Arc::new(keys))
-        }
-        KeySettings::Memory => Ok(Arc::new(MemoryKeys::new())),
-        KeySettings::Pkcs11(settings) => {
-            let settings = token_settings(settings, server_id)?;
-            Ok(Arc::new(Pkcs11Keys::open(settings).await?))
-        }
-    }
-}
-
-fn token_settings(
-    settings: &config::Pkcs11Settings,
-    server_id: &str,
-) -> Result<signet_keys_pkcs11::Settings, StartError> {
-    let unfit = |source| StartError::KeyIdentifier(server_id.to_owned(), source);
-    let identifier = match &settings.identifier {
-        Some(identifier) => identifier.clone(),
-        None => server_id.parse().map_err(unfit)?,
-    };
-    Ok(signet_keys_pkcs11::Settings {
-        module_path: settings.module_path.clone(),
-        token: settings.token.clone(),
-        pin: settings.pin.clone(),
-        identifier,
-    })
 }

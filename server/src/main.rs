@@ -41,7 +41,7 @@ fn load(
     let expand = arguments
         .expand_env()
         .then_some(&lookup as signet_config::Lookup<'_>);
-    config::load(&arguments.config, &arguments.flags(), expand)
+    config::load(&arguments.config, &arguments.flags(), expand, &lookup)
 }
 
 fn run(arguments: &RunArgs) -> Result<(), Box<dyn std::error::Error>> {

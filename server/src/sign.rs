@@ -16,6 +16,13 @@ pub enum SignFault {
     Sign(#[from] X509Error),
 }
 
+impl SignFault {
+    /// Whether it may succeed unchanged later, because the authority's key is elsewhere.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Sign(source) if source.is_transient())
+    }
+}
+
 impl Issuer {
     /// Signs a certificate that was approved under this authority.
     pub(crate) async fn sign_x509(

@@ -338,6 +338,7 @@ fn attest_status(fault: &AttestFault) -> Status {
         },
         AttestFault::Banned => Code::PermissionDenied,
         AttestFault::NotApproved(refusal) if !refusal.is_ours() => Code::PermissionDenied,
+        AttestFault::Sign(error) if error.is_transient() => Code::Unavailable,
         AttestFault::NotApproved(_) | AttestFault::Sign(_) | AttestFault::Audit(_) => {
             Code::Internal
         }
@@ -362,6 +363,7 @@ impl From<AgentFault> for Status {
             | AgentFault::Alias(_) => Code::InvalidArgument,
             AgentFault::TokenTaken => Code::AlreadyExists,
             AgentFault::NotApproved(refusal) if !refusal.is_ours() => Code::PermissionDenied,
+            AgentFault::Sign(error) if error.is_transient() => Code::Unavailable,
             AgentFault::NotApproved(_) | AgentFault::Sign(_) | AgentFault::Audit(_) => {
                 Code::Internal
             }

@@ -261,6 +261,9 @@ fn code(fault: &IssueFault) -> Code {
         IssueFault::NotAuthorized | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
         IssueFault::JwtDisabled | IssueFault::WitDisabled => Code::Unimplemented,
+        IssueFault::SignX509(error) if error.is_transient() => Code::Unavailable,
+        IssueFault::SignJwt(error) if error.is_transient() => Code::Unavailable,
+        IssueFault::SignWit(error) if error.is_transient() => Code::Unavailable,
         IssueFault::Refused(_)
         | IssueFault::SignX509(_)
         | IssueFault::ComposeJwt(_)

@@ -1,21 +1,27 @@
 //! The upstream authority that the configuration names.
 
+use super::{StartError, vault};
 use crate::config::{ServerConfig, UpstreamSettings};
 use signet_crypto::SystemRandom;
-use signet_runtime::Clock;
+use signet_runtime::{Clock, Tasks};
 use signet_tls::{KeyExchange, ServerAddress};
 use signet_upstream::UpstreamAuthority;
 use signet_upstream::disk::{DiskFiles, DiskUpstream};
 use signet_upstream::spire::{SpireSettings, SpireUpstream};
+use signet_vault::PkiUpstream;
 use std::sync::Arc;
 
-/// Nothing is read or dialled yet.
-pub(super) fn open(
+/// Only a Vault is dialled yet, for its token.
+pub(super) async fn open(
     config: &ServerConfig,
     clock: &Arc<dyn Clock>,
-) -> Option<Arc<dyn UpstreamAuthority>> {
+    tasks: &Tasks,
+) -> Result<Option<Arc<dyn UpstreamAuthority>>, StartError> {
     let trust_domain = config.trust_domain.clone();
-    Some(match config.upstream.clone()? {
+    let Some(settings) = config.upstream.clone() else {
+        return Ok(None);
+    };
+    Ok(Some(match settings {
         UpstreamSettings::Disk { cert, key, bundle } => {
             let files = DiskFiles {
                 cert_file_path: cert,
@@ -46,5 +52,9 @@ pub(super) fn open(
             };
             Arc::new(SpireUpstream::new(settings, trust_domain, clock.clone()))
         }
-    })
+        UpstreamSettings::Vault { vault, engine } => {
+            let vault = vault::connect(&vault, "upstream authority vault", tasks).await?;
+            Arc::new(PkiUpstream::new(vault, engine))
+        }
+    }))
 }

@@ -27,8 +27,8 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    ComposerSettings, KeySettings, NodeAttestorSettings, Pkcs11Settings, StoreSettings,
-    UpstreamSettings, X509PopRoots, X509PopSettings,
+    ComposerSettings, KeyIdentifier, KeySettings, NodeAttestorSettings, Pkcs11Settings,
+    StoreSettings, TransitSettings, UpstreamSettings, X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.
@@ -158,30 +158,37 @@ pub struct AgentPruning {
 }
 
 /// Reads the file at `path` and lays `flags` over it. With `variables` (`--expand-env`), the
-/// variables named in the file are looked up there.
+/// variables named in the file are looked up there. `environment` has those that stand in for keys
+/// of some plugins.
 pub fn load(
     path: &Path,
     flags: &ServerFlags,
     variables: Option<Lookup<'_>>,
+    environment: Lookup<'_>,
 ) -> Result<(ServerConfig, Vec<Warning>), ConfigError> {
-    read(Document::read(path, variables)?, flags)
+    read(Document::read(path, variables)?, flags, environment)
 }
 
 fn read(
     document: Document,
     flags: &ServerFlags,
+    environment: Lookup<'_>,
 ) -> Result<(ServerConfig, Vec<Warning>), ConfigError> {
     let flags = flags.members();
     let root = document.root();
     root.check(&[&BLOCKS], Unknown::Refused);
     let mut block = root.block("server");
     block.overlay(&flags);
-    let config = config(&root, &block);
+    let config = config(&root, &block, environment);
     document.finish(config)
 }
 
 /// Reads every block before it gives up, so that all problems are found.
-fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
+fn config(
+    root: &Section<'_>,
+    block: &Section<'_>,
+    environment: Lookup<'_>,
+) -> Option<ServerConfig> {
     server::check(block);
     federation::check(block);
     let trust_domain = server::trust_domain(block);
@@ -189,7 +196,7 @@ fn config(root: &Section<'_>, block: &Section<'_>) -> Option<ServerConfig> {
     let authority = server::authority(block);
     let svids = server::svids(block, authority.ttl);
     let wit = experimental::read(block, authority.ca_key_type);
-    let plugins = plugins::read(root, data_dir.as_deref());
+    let plugins = plugins::read(root, data_dir.as_deref(), environment);
     Some(ServerConfig {
         bind: server::bind(block),
         socket_path: block

@@ -102,6 +102,7 @@ pub(crate) const ROWS: &[Row] = &[
             "connections",
             "crypto",
             "datastore",
+            "http",
             "keys",
             "keys-pkcs11",
             "model",
@@ -112,6 +113,7 @@ pub(crate) const ROWS: &[Row] = &[
             "telemetry",
             "tls",
             "upstream",
+            "vault",
         ],
     ),
     row(

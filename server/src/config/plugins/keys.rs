@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 use signet_crypto::SecretString;
 use signet_keys_pkcs11::{Identifier, Pin, TokenName};
 
-const USE_DISK: &str = "use \"disk\" or \"memory\"";
+use super::transit::{self, TransitSettings};
+
+const USE_OTHERS: &str = "use \"disk\", \"hashicorp_vault\" or \"pkcs11\"";
 
 pub(super) const NAMES: [Key; 7] = [
     Key::implemented("disk"),
     Key::implemented("memory"),
     Key::implemented("pkcs11"),
-    Key::refused("aws_kms", USE_DISK),
-    Key::refused("gcp_kms", USE_DISK),
-    Key::refused("azure_key_vault", USE_DISK),
-    Key::refused("hashicorp_vault", USE_DISK),
+    Key::refused("aws_kms", USE_OTHERS),
+    Key::refused("gcp_kms", USE_OTHERS),
+    Key::refused("azure_key_vault", USE_OTHERS),
+    Key::implemented("hashicorp_vault"),
 ];
 
 const DISK_KEYS: [Key; 1] = [Key::implemented("keys_path")];
@@ -46,6 +48,8 @@ pub enum KeySettings {
     Memory,
     /// On a token.
     Pkcs11(Pkcs11Settings),
+    /// In a transit engine of Vault or OpenBao.
+    HashicorpVault(Box<TransitSettings>),
 }
 
 /// The `pkcs11` key manager.
@@ -62,7 +66,11 @@ pub struct Pkcs11Settings {
 }
 
 /// Without a plugin: a file in the data directory. `None` where a problem was found.
-pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<KeySettings> {
+pub(super) fn read(
+    plugin: Option<&Plugin<'_>>,
+    data_dir: &Path,
+    environment: Lookup<'_>,
+) -> Option<KeySettings> {
     match plugin {
         None => Some(KeySettings::Disk {
             path: data_dir.join(KEYS_FILE),
@@ -80,6 +88,12 @@ pub(super) fn read(plugin: Option<&Plugin<'_>>, data_dir: &Path) -> Option<KeySe
             data,
             ..
         }) => pkcs11(data).map(KeySettings::Pkcs11),
+        Some(Plugin {
+            name: "hashicorp_vault",
+            data,
+            ..
+        }) => transit::read(data, environment)
+            .map(|settings| KeySettings::HashicorpVault(Box::new(settings))),
         Some(Plugin { data, .. }) => {
             data.check(&[&DISK_KEYS], Unknown::Warned);
             let path = data.required_string("keys_path")?.into();
@@ -117,7 +131,7 @@ fn slot(data: &Section<'_>) -> Option<TokenName> {
 }
 
 /// Which of two keys is given, if exactly one is.
-fn one_of<'k>(data: &Section<'_>, first: &'k str, second: &'k str) -> Option<&'k str> {
+pub(super) fn one_of<'k>(data: &Section<'_>, first: &'k str, second: &'k str) -> Option<&'k str> {
     match (data.is_set(first), data.is_set(second)) {
         (true, false) => Some(first),
         (false, true) => Some(second),

@@ -4,17 +4,20 @@ mod composer;
 mod datastore;
 mod keys;
 mod node_attestor;
+mod transit;
 mod upstream;
+mod vault;
 
 use std::path::Path;
 
 use signet_config::sections::{Plugin, PluginKind, plugins};
-use signet_config::{Key, Section};
+use signet_config::{Key, Lookup, Section};
 
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
 
 const NO_PUBLISHER: &str =
@@ -80,19 +83,24 @@ pub(super) struct Plugins {
     pub(super) composers: Vec<ComposerSettings>,
 }
 
-/// Reads the block. `data_dir` is where plugins keep files that have no path of their own.
-pub(super) fn read(root: &Section<'_>, data_dir: Option<&Path>) -> Plugins {
+/// Reads the block. `data_dir` is where plugins keep files that have no path of their own;
+/// `environment` is for those that SPIRE has look there.
+pub(super) fn read(
+    root: &Section<'_>,
+    data_dir: Option<&Path>,
+    environment: Lookup<'_>,
+) -> Plugins {
     let found = plugins(root, &KINDS);
     let data_dir = data_dir.unwrap_or(Path::new("."));
     Plugins {
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
-        keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir),
+        keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
         node_attestors: of_kind(&found, "NodeAttestor")
             .filter_map(node_attestor::read)
             .collect(),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()
-            .and_then(upstream::read),
+            .and_then(|plugin| upstream::read(plugin, environment)),
         composers: of_kind(&found, "CredentialComposer")
             .map(composer::read)
             .collect(),

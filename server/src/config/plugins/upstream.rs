@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
+use signet_vault::{Mount, Settings};
 
-const NOT_YET: &str = "use \"disk\" or \"spire\"";
+use super::vault;
+
+const NOT_YET: &str = "use \"disk\", \"spire\" or \"vault\"";
 
 pub(super) const NAMES: [Key; 8] = [
     Key::implemented("disk"),
@@ -13,7 +16,7 @@ pub(super) const NAMES: [Key; 8] = [
     Key::refused("aws_pca", NOT_YET),
     Key::refused("awssecret", NOT_YET),
     Key::refused("gcp_cas", NOT_YET),
-    Key::refused("vault", NOT_YET),
+    Key::implemented("vault"),
     Key::refused("cert-manager", NOT_YET),
     Key::refused("ejbca", NOT_YET),
 ];
@@ -39,6 +42,8 @@ const SPIRE_EXPERIMENTAL: [Key; 2] = [
     Key::implemented("require_pq_kem"),
 ];
 
+const PKI: [Key; 1] = [Key::implemented("pki_mount_point")];
+
 /// Who signs this server's X.509 authorities, if it does not itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamSettings {
@@ -62,12 +67,20 @@ pub enum UpstreamSettings {
         /// `experimental.require_pq_kem`
         post_quantum: bool,
     },
+    /// A PKI engine of Vault or OpenBao.
+    Vault {
+        /// How the Vault is reached.
+        vault: Box<Settings>,
+        /// `pki_mount_point`
+        engine: Mount,
+    },
 }
 
 /// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>) -> Option<UpstreamSettings> {
+pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<UpstreamSettings> {
     match plugin.name {
         "disk" => read_disk(&plugin.data),
+        "vault" => read_vault(&plugin.data, environment),
         _ => read_spire(&plugin.data),
     }
 }
@@ -95,6 +108,15 @@ fn read_spire(data: &Section<'_>) -> Option<UpstreamSettings> {
         port: port?,
         socket: data.socket_path("workload_api_socket")?,
         post_quantum: experimental.bool("require_pq_kem").unwrap_or(false),
+    })
+}
+
+fn read_vault(data: &Section<'_>, environment: Lookup<'_>) -> Option<UpstreamSettings> {
+    data.check(&[&vault::KEYS, &PKI], Unknown::Warned);
+    let engine = vault::mount(data, "pki_mount_point", "pki");
+    Some(UpstreamSettings::Vault {
+        vault: Box::new(vault::read(data, environment)?),
+        engine: engine?,
     })
 }
 
