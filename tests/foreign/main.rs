@@ -9,6 +9,7 @@ mod clients;
 mod harness;
 mod mtls;
 mod nested;
+mod openbao;
 mod rust_client;
 mod spire_agent;
 mod spire_cli;

@@ -8,6 +8,7 @@
 //! | [`server`], [`agent`], [`scene`] | a configured server, an agent, both together |
 //! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
+//! | [`openbao`] | a real OpenBao |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
 //! | [`skip`] | what cannot run here is said by name |
@@ -17,6 +18,7 @@
 pub mod agent;
 pub mod command;
 pub mod nested;
+pub mod openbao;
 pub mod openssl;
 pub mod process;
 pub mod programs;
