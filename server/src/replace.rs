@@ -57,7 +57,7 @@ pub enum ReplaceFault {
     },
     /// Agents did not confirm in time.
     #[error(
-        "{count} connected agents have not confirmed that they {what} (one is {first}); nothing was given up. \
+        "{count} connected agents have not confirmed that they {what} (one is {first}); nothing was revoked. \
          Look at them and run it again, or go on without them by --force"
     )]
     Unconfirmed {
