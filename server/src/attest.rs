@@ -44,6 +44,12 @@ pub enum AttestFault {
     /// An operator banned this agent.
     #[error("failed to attest: agent is banned")]
     Banned,
+    /// The evidence counts once, and has counted.
+    #[error(
+        "failed to attest: attestation data has already been used to attest an agent; if it is this \
+         node that asks again, run `signet-server agent evict -spiffeID {0}` first"
+    )]
+    UsedBefore(SpiffeId),
     /// The agent may not have an SVID.
     #[error("failed to attest")]
     NotApproved(#[source] Refusal),
@@ -182,7 +188,10 @@ fn attestation(
     if known.is_some_and(|agent| agent.is_banned()) {
         return Err(AttestFault::Banned);
     }
-    let mut plan = Plan::default();
+    if known.is_some() && attested.first_use {
+        return Err(AttestFault::UsedBefore(attested.agent_id.clone()));
+    }
+    let mut plan = Plan::default().unchanged(keys::agent(&attested.agent_id));
     if let Some(id) = &attested.token {
         let token = snapshot.index.token(id).ok_or(TokenRefusal::Used)?;
         plan = plan.unchanged(keys::token(id));

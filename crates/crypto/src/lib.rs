@@ -18,6 +18,7 @@ mod public_key;
 mod random;
 mod rsa_pss;
 mod secret;
+mod verified;
 
 /// Whether this build can do what ring lacks: make RSA keys, sign with P-384 over SHA-256, verify
 /// with P-521. Asked at run time, since one crate of a build switches the feature on for all.
@@ -33,3 +34,4 @@ pub use public_key::{KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};
 pub use random::SeededRandom;
 pub use random::{Random, SystemRandom};
 pub use secret::{SecretBytes, SecretString};
+pub use verified::Verified;

@@ -68,6 +68,9 @@ pub struct Attested {
     pub selectors: Vec<Selector>,
     /// Whether it can prove itself in the same way again; otherwise it must renew its SVID.
     pub can_reattest: bool,
+    /// Trust on first use: the evidence does not change and could be shown by anybody who ever read
+    /// it, so that it counts only while the server has no agent of this ID.
+    pub first_use: bool,
     /// A join token to be taken in the commit that writes the agent. The exchange is void if that
     /// cannot be.
     pub token: Option<TokenId>,

@@ -336,7 +336,7 @@ fn attest_status(fault: &AttestFault) -> Status {
             Fault::NotAllowed => Code::PermissionDenied,
             Fault::Ours => Code::Internal,
         },
-        AttestFault::Banned => Code::PermissionDenied,
+        AttestFault::Banned | AttestFault::UsedBefore(_) => Code::PermissionDenied,
         AttestFault::NotApproved(refusal) if !refusal.is_ours() => Code::PermissionDenied,
         AttestFault::Sign(error) if error.is_transient() => Code::Unavailable,
         AttestFault::NotApproved(_) | AttestFault::Sign(_) | AttestFault::Audit(_) => {

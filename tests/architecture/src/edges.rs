@@ -35,6 +35,13 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     ("telemetry", "crypto"),
     // Certificates and keys in PEM.
     ("http", "crypto"),
+    // Web APIs of the clouds, and the keys of token issuers.
+    ("cloud", "crypto"),
+    ("cloud", "http"),
+    ("cloud", "runtime"),
+    ("oidc", "crypto"),
+    ("oidc", "http"),
+    ("oidc", "runtime"),
     // The one-shot calls of both command lines.
     ("cli", "proto"),
     ("ca", "keys"),
@@ -58,6 +65,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("telemetry", Layer::Words, &["crypto", "runtime"]),
     row("config", Layer::Words, &[]),
     row("http", Layer::Words, &["crypto"]),
+    row("cloud", Layer::Words, &["crypto", "http", "runtime"]),
+    row("oidc", Layer::Words, &["crypto", "http", "runtime"]),
     row("proto", Layer::Words, &[]),
     row("connections", Layer::Words, &[]),
     row("cli", Layer::Words, &["proto"]),
@@ -77,7 +86,9 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "node-attestor",
         Layer::Ports,
-        &["crypto", "model", "runtime", "spiffe"],
+        &[
+            "cloud", "crypto", "http", "model", "oidc", "runtime", "spiffe",
+        ],
     ),
     row(
         "upstream",

@@ -93,6 +93,7 @@ impl ServerAttestor for JoinTokenServer {
             agent_id: agent_id.map_err(|error| Refused::AgentId(error.into()))?,
             selectors: Vec::new(),
             can_reattest: false,
+            first_use: false,
             token: Some(id),
         })
     }

@@ -190,6 +190,7 @@ impl X509PopServer {
             agent_id: agent_id.map_err(|error| Refused::AgentId(error.into()))?,
             selectors: facts.selectors(chain),
             can_reattest: true,
+            first_use: false,
             token: None,
         })
     }

@@ -1,0 +1,1 @@
+//! Signed REST calls to the clouds: credentials, and the few questions that attestors ask.
