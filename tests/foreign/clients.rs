@@ -61,7 +61,8 @@ pub(crate) fn go(name: &str) -> Option<Client> {
     })
 }
 
-fn python(name: &str) -> Option<Client> {
+/// The Python client, or a skip.
+pub(crate) fn python(name: &str) -> Option<Client> {
     let program = skip::path_from("INTEROP_PYTHON", name)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/python/client.py");
     Some(Client {
@@ -79,6 +80,13 @@ impl Client {
         line.extend([endpoint.as_str(), identity.as_str()]);
         line.extend(further);
         command::run(&self.program, &line).await.ok()
+    }
+
+    /// The beginning of its command line, for a workload with this identity.
+    pub(crate) fn command(&self, endpoint: &str, identity: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command.args(&self.script).args([endpoint, identity]);
+        command
     }
 }
 

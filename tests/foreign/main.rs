@@ -15,3 +15,4 @@ mod spire_agent;
 mod spire_cli;
 mod spire_data;
 mod spire_entries;
+mod witness;

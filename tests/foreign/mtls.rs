@@ -54,7 +54,7 @@ impl SvidPicker for ByPath {
 }
 
 /// A source that takes the identity with the path.
-async fn source(scene: &Scene, path: &'static str) -> X509Source {
+pub(crate) async fn source(scene: &Scene, path: &'static str) -> X509Source {
     wait::until("both identities", async || {
         let builder = X509SourceBuilder::new().endpoint(scene.agent.endpoint());
         builder.picker(ByPath(path)).build().await.ok()

@@ -3,8 +3,10 @@
 //
 //	go-client ENDPOINT SPIFFE_ID
 //	go-client ENDPOINT SPIFFE_ID rotate COUNT
+//	go-client ENDPOINT SPIFFE_ID witness PEER...
 //
-// With rotate, it holds an X509Source until that many new SVIDs have come.
+// With rotate, it holds an X509Source until that many new SVIDs have come. With witness, it speaks with
+// the peers until its input ends.
 package main
 
 import (
@@ -37,11 +39,14 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: go-client ENDPOINT SPIFFE_ID [rotate COUNT]")
+		return errors.New("usage: go-client ENDPOINT SPIFFE_ID [rotate COUNT | witness PEER...]")
 	}
 	id, err := spiffeid.FromString(args[1])
 	if err != nil {
 		return err
+	}
+	if len(args) > 2 && args[2] == "witness" {
+		return runWitness(context.WithoutCancel(ctx), args[0], id, args[3:])
 	}
 	client := workloadapi.WithClientOptions(workloadapi.WithAddr(args[0]))
 	x509Source, err := workloadapi.NewX509Source(ctx, client)

@@ -2,9 +2,11 @@
 
     client.py ENDPOINT SPIFFE_ID
     client.py ENDPOINT SPIFFE_ID rotate COUNT
+    client.py ENDPOINT SPIFFE_ID witness PEER
 
 It uses each part of the client once, verifies the JWT-SVID offline with PyJWT, and says what
-failed. With rotate, it holds an X509Source until that many new SVIDs have come.
+failed. With rotate, it holds an X509Source until that many new SVIDs have come. With witness, it
+swaps identities with the peer until its input ends.
 """
 
 import sys
@@ -13,6 +15,7 @@ from datetime import datetime, timezone
 
 import jwt
 from spiffe import JwtSource, JwtSvid, SpiffeId, WorkloadApiClient, X509Source
+from witness import Witness
 
 AUDIENCE = "payments"
 PATIENCE_SECONDS = 60
@@ -74,6 +77,9 @@ def rotate(endpoint, count):
 
 
 def main(endpoint, spiffe_id, *rest):
+    if rest and rest[0] == "witness":
+        Witness(endpoint, spiffe_id).run(rest[1])
+        return
     if rest:
         rotate(endpoint, int(rest[1]))
         return

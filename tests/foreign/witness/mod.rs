@@ -1,0 +1,129 @@
+//! Authorities that rotate every few seconds, watched by the clients of three languages.
+//!
+//! ```text
+//!   Go ◀── mTLS, each way, and each with itself ──▶ Rust ◀── swaps over TCP ──▶ Python
+//!    └──────────────────────── one agent, one server ─────────────────────────────┘
+//! ```
+//!
+//! Each conversation shows a JWT-SVID both ways too, so that what one client was given is verified by
+//! another. Entries come and go meanwhile. Whatever fails is told with all that the one who refused
+//! held; the scenario takes no failure at all. `WITNESS_SECONDS` makes it longer than in CI.
+
+mod children;
+mod conversation;
+mod machine;
+mod tally;
+mod tls;
+mod workload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use signet_tests::{Maker, Scene, ServerSettings, wait};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use children::Child;
+use machine::Machine;
+use tally::Tally;
+use workload::Workload;
+
+/// An authority signs for half of this, and another kind rotates beside it.
+const CA_TTL: &str = "24s";
+/// An SVID of this life is cut short by its authority now and then.
+const SVID_TTL: &str = "8s";
+/// Two rotations of each kind, with what starting takes of it.
+const SHORT: Duration = Duration::from_secs(45);
+/// Between two changes of entries.
+const CHURN: Duration = Duration::from_millis(500);
+
+const RUST: &str = "/rust";
+const GO: &str = "/go";
+const PYTHON: &str = "/python";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_refuses_anybody_while_all_authorities_rotate_every_few_seconds() {
+    let name = "nobody_refuses_anybody_while_all_authorities_rotate_every_few_seconds";
+    let (Some(go), Some(python)) = (super::clients::go(name), super::clients::python(name)) else {
+        return;
+    };
+    let scene = scene().await;
+    let machine = Arc::new(Machine::new());
+    let rust = Workload::start(&scene, RUST, Tally::new(RUST, machine.clone())).await;
+    let mut own = JoinSet::new();
+    let tls = rust.listen_tls(&mut own).await;
+    let swaps = rust.listen_swaps(&mut own).await;
+    let mut go = Child::start(&go, &scene, GO, &[&tls], &machine);
+    let go_address = go.address().await;
+    let python = Child::start(&python, &scene, PYTHON, &[&swaps], &machine);
+
+    let until = Instant::now() + long();
+    tokio::join!(
+        rust.converse_until(&go_address, until),
+        rust.converse_until(&tls, until),
+        churn(&scene, until),
+        machine.watch(until),
+    );
+    let python = python.end().await;
+    let go = go.end().await;
+    let told = [rust.tally.conclude(), go, python];
+    report(&told, &machine);
+    judge(&told);
+}
+
+fn long() -> Duration {
+    let seconds = std::env::var_os("WITNESS_SECONDS").map(|seconds| {
+        let seconds = seconds.to_str().and_then(|seconds| seconds.parse().ok());
+        seconds.expect("WITNESS_SECONDS is a number of seconds")
+    });
+    seconds.map_or(SHORT, Duration::from_secs)
+}
+
+async fn scene() -> Scene {
+    let settings = ServerSettings::new(Maker::Signet)
+        .line(&format!("ca_ttl = \"{CA_TTL}\""))
+        .line(&format!("default_x509_svid_ttl = \"{SVID_TTL}\""))
+        .line(&format!("default_jwt_svid_ttl = \"{SVID_TTL}\""));
+    let scene = Scene::of(&settings, Maker::Signet).await;
+    for path in [RUST, GO, PYTHON] {
+        scene.server.entry(path, &["-hint", path]).await;
+    }
+    wait::until("all identities", async || {
+        let shown = scene.agent.cli(&["api", "fetch", "x509"]).await.stdout;
+        let all = [RUST, GO, PYTHON].iter().all(|path| shown.contains(path));
+        all.then_some(())
+    })
+    .await;
+    scene
+}
+
+/// Makes entries and deletes them, so that every stream has news all the time.
+async fn churn(scene: &Scene, until: Instant) {
+    while Instant::now() < until {
+        let id = scene.server.entry("/passer-by", &[]).await;
+        sleep(CHURN).await;
+        let line = ["entry", "delete", "-entryID", &id];
+        scene.server.cli(&line).await.ok();
+        sleep(CHURN).await;
+    }
+}
+
+fn report(told: &[Value], machine: &Machine) {
+    println!("in {} s: {machine}", long().as_secs());
+    for one in told {
+        println!("{one}");
+    }
+}
+
+fn judge(told: &[Value]) {
+    let rotations = long().as_secs() / 12;
+    for one in told {
+        let count = |name: &str| one[name].as_u64().unwrap_or_default();
+        assert_eq!(count("failures"), 0, "{one}");
+        assert!(count("tokens") > 0, "{one}");
+        for name in ["signers", "keys"] {
+            assert!(count(name) + 1 >= rotations, "{name}: {one}");
+        }
+    }
+}
