@@ -82,6 +82,11 @@ impl Client {
         command::run(&self.program, &line).await.ok()
     }
 
+    /// The file that runs, as the kernel knows it.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.program.canonicalize().unwrap()
+    }
+
     /// The beginning of its command line, for a workload with this identity.
     pub(crate) fn command(&self, endpoint: &str, identity: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);

@@ -35,6 +35,8 @@ pub struct AgentSettings {
     pub bundle_url: Option<String>,
     /// Environment variables that hold paths.
     pub environment: Vec<(String, PathBuf)>,
+    /// Whether a workload's program is a selector too.
+    pub knows_programs: bool,
 }
 
 impl AgentSettings {
@@ -47,6 +49,7 @@ impl AgentSettings {
             blocks: Vec::new(),
             bundle_url: None,
             environment: Vec::new(),
+            knows_programs: false,
         }
     }
 
@@ -68,6 +71,13 @@ impl AgentSettings {
     #[must_use]
     pub fn environment(mut self, name: &str, path: &Path) -> Self {
         self.environment.push((name.into(), path.into()));
+        self
+    }
+
+    /// Gives workloads the selector `unix:path` too.
+    #[must_use]
+    pub fn know_programs(mut self) -> Self {
+        self.knows_programs = true;
         self
     }
 
@@ -262,7 +272,9 @@ impl Agent {
         let _ = writeln!(
             text,
             "}}\nplugins {{\n  KeyManager \"disk\" {{\n    plugin_data {{ directory = \"{data}\" }}\n  }}\n  \
-             WorkloadAttestor \"unix\" {{\n    plugin_data {{}}\n  }}"
+             WorkloadAttestor \"unix\" {{\n    plugin_data {{\n      discover_workload_path = {}\n      \
+             workload_size_limit = -1\n    }}\n  }}",
+            settings.knows_programs
         );
         match &settings.attestation {
             Attestation::X509Pop(pki) => {

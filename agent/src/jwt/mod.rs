@@ -2,7 +2,8 @@
 //! at half life.
 //!
 //! Callers that miss together share one call to the server. A token that is still valid is better
-//! than an error: it is given when a renewal fails. A token of a key that is tainted, or that left
+//! than an error: it is given when a renewal fails. A token waits for the bundle that has its key, or
+//! its holder would show it to peers who cannot know it. A token of a key that is tainted, or that left
 //! the bundle, is given to nobody from the moment the agent knows.
 
 mod keys;
@@ -29,6 +30,9 @@ pub const DEFAULT_CACHE_MAX: usize = 1000;
 /// How long a caller waits for a renewal while there is a valid token: a late token is worse than
 /// one that is past its half life.
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a token waits for the bundle that has its key. Pushes take milliseconds, and a renewal
+/// must not run out of its own patience.
+const KEY_PATIENCE: Duration = Duration::from_secs(3);
 /// The wait between two tries of one call.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -224,8 +228,26 @@ impl JwtSvids {
     async fn ask(&self, key: &Key, audience: &[String]) -> Result<Arc<Token>, JwtError> {
         let jwt = self.server.new_jwt_svid(&key.entry_id, audience).await?;
         let token = Arc::new(self.check(key, jwt)?);
+        self.until_known(&token).await;
         let good = self.lock().good(token);
         good.ok_or_else(|| lost_key().into())
+    }
+
+    /// Waits for the bundle that has the token's key: one that an operator lets sign at once may be
+    /// here first, and whoever is shown the token verifies it by the bundle. If none comes, it is
+    /// given all the same: others may know the key.
+    async fn until_known(&self, token: &Token) {
+        let Some(key_id) = &token.key_id else {
+            return;
+        };
+        let mut bundle = self.lock().bundle.clone();
+        let knows = |bundle: &Option<Arc<Bundle>>| {
+            let keys = bundle.as_ref().map(|bundle| &bundle.jwt_authorities);
+            keys.is_none_or(|keys| keys.iter().any(|key| key.key_id == *key_id))
+        };
+        if !self.lock().keys.signed(token) {
+            let _ = tokio::time::timeout(KEY_PATIENCE, bundle.wait_for(knows)).await;
+        }
     }
 
     /// Takes a token only if it names whom and what was asked for.

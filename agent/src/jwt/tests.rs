@@ -123,6 +123,37 @@ async fn a_final_refusal_comes_at_once_and_an_outage_after_patience() {
     assert!(world.calls() > 5);
 }
 
+/// As it is when an operator prepares a key and lets it sign at once.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_faster_than_its_key_waits_for_the_bundle() {
+    let world = world(|_| {});
+    let with_the_key = world
+        .bundle
+        .send_replace(Some(Arc::new(Bundle::empty(td()))));
+    let before = tokio::time::Instant::now();
+    let get = async {
+        world.get(&["x"]).await.expect("issued");
+        before.elapsed()
+    };
+    let publish = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.bundle.send_replace(with_the_key);
+    };
+    let (came_after, ()) = tokio::join!(get, publish);
+    assert_eq!(came_after, Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_key_the_bundle_never_has_is_given_after_a_while() {
+    let world = world(|_| {});
+    world.bundle.send_replace(Some(Arc::new(Bundle::empty(td()))));
+    let before = tokio::time::Instant::now();
+    world.get(&["x"]).await.expect("issued");
+    assert_eq!(before.elapsed(), KEY_PATIENCE);
+    world.get(&["x"]).await.expect("cached");
+    assert_eq!((before.elapsed(), world.calls()), (KEY_PATIENCE, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_with_a_jti_are_never_shared() {
     let mut world = world(|_| {});

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -100,7 +99,7 @@ func (w *witness) run(ctx context.Context, peers []string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go w.feelLag(ctx)
-	go w.serve(ctx, listener)
+	go w.serve(listener)
 	var clients sync.WaitGroup
 	for _, peer := range append(peers, address) {
 		clients.Add(1)
@@ -132,17 +131,17 @@ func (w *witness) feelLag(ctx context.Context) {
 	}
 }
 
-func (w *witness) serve(ctx context.Context, listener net.Listener) {
+func (w *witness) serve(listener net.Listener) {
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		go w.answer(ctx, connection)
+		go w.answer(connection)
 	}
 }
 
-func (w *witness) answer(ctx context.Context, tcp net.Conn) {
+func (w *witness) answer(tcp net.Conn) {
 	defer tcp.Close()
 	_ = tcp.SetDeadline(time.Now().Add(patience))
 	var peer []*x509.Certificate
@@ -150,10 +149,8 @@ func (w *witness) answer(ctx context.Context, tcp net.Conn) {
 	seen(config, &peer)
 	own := w.own()
 	connection := tls.Server(tcp, config)
-	if err := connection.HandshakeContext(ctx); err != nil {
-		if !errors.Is(err, context.Canceled) {
-			w.failed("handshake as server", err, own, peer)
-		}
+	if err := connection.Handshake(); err != nil {
+		w.failed("handshake as server", err, own, peer)
 		return
 	}
 	w.swap(connection, own, peer, false)
