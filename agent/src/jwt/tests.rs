@@ -146,7 +146,9 @@ async fn a_token_that_is_faster_than_its_key_waits_for_the_bundle() {
 #[tokio::test(start_paused = true)]
 async fn a_token_whose_key_the_bundle_never_has_is_given_after_a_while() {
     let world = world(|_| {});
-    world.bundle.send_replace(Some(Arc::new(Bundle::empty(td()))));
+    world
+        .bundle
+        .send_replace(Some(Arc::new(Bundle::empty(td()))));
     let before = tokio::time::Instant::now();
     world.get(&["x"]).await.expect("issued");
     assert_eq!(before.elapsed(), KEY_PATIENCE);

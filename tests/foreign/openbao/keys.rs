@@ -13,7 +13,7 @@ use signet_vault::{Auth, Secret, Settings, TransitKeys, Vault};
 
 use super::{token, with_transit};
 
-fn settings(bao: &OpenBao, auth: Auth) -> Settings {
+pub(super) fn settings(bao: &OpenBao, auth: Auth) -> Settings {
     Settings {
         address: bao.address().parse().unwrap(),
         namespace: None,
@@ -27,7 +27,7 @@ async fn vault(bao: &OpenBao) -> Arc<Vault> {
     Vault::connect(settings(bao, auth)).await.unwrap()
 }
 
-async fn open(vault: &Arc<Vault>, identifier: &str) -> TransitKeys {
+pub(super) async fn open(vault: &Arc<Vault>, identifier: &str) -> TransitKeys {
     let (mount, identifier) = ("transit".parse().unwrap(), identifier.parse().unwrap());
     let keys = TransitKeys::open(Arc::clone(vault), mount, &identifier).await;
     keys.unwrap()
@@ -187,7 +187,7 @@ async fn certificate(bao: &OpenBao, directory: &std::path::Path) -> Auth {
     }
 }
 
-async fn signs(signer: &dyn Signer) {
+pub(super) async fn signs(signer: &dyn Signer) {
     let algorithm = signer.public_key().default_algorithm();
     let signature = signer.sign(algorithm, b"message").await.unwrap();
     let key = signer.public_key();

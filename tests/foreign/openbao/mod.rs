@@ -1,6 +1,7 @@
 //! Our server with a real OpenBao: keys in its transit engine, authorities signed by its PKI engine.
 
 mod keys;
+mod kubernetes;
 mod server;
 mod upstream;
 
