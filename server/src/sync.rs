@@ -180,8 +180,9 @@ impl Difference {
 
 /// Which agents have an open stream, what each is known to have, and when it was last heard of.
 /// Agents without a stream are remembered until they are forgotten.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Online {
+    since: Instant,
     agents: Mutex<HashMap<SpiffeId, Seen>>,
     acknowledged: watch::Sender<u64>,
 }
@@ -209,7 +210,33 @@ impl Seen {
     }
 }
 
+impl Default for Online {
+    /// Nobody was heard of yet; agents can be heard from now on.
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            agents: Mutex::default(),
+            acknowledged: watch::Sender::default(),
+        }
+    }
+}
+
 impl Online {
+    /// For how long agents could be heard.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Whether agents that were connected before a restart may not have come back yet.
+    pub fn is_new(&self) -> bool {
+        self.age() < WAITED_FOR
+    }
+
+    /// Whether the agent was heard of since the start.
+    pub fn has_heard_of(&self, agent: &SpiffeId) -> bool {
+        self.with(|agents| agents.contains_key(agent))
+    }
+
     /// An agent opened a stream; it counts until the value is dropped.
     pub fn enter(self: &Arc<Self>, agent: &SpiffeId) -> Presence {
         self.with(|agents| {

@@ -22,9 +22,9 @@ const PREPARE_AT_MOST: Duration = Duration::from_secs(30 * DAY.as_secs());
 const ACTIVATE_PART: u32 = 6;
 const ACTIVATE_AT_MOST: Duration = Duration::from_secs(7 * DAY.as_secs());
 
-/// How long one that was prepared too late waits for the agents to have it: three intervals of those
-/// that ask every five seconds.
-const LATE_GRACE: Duration = Duration::from_secs(15);
+/// How long the next waits, from when it was offered, for the agents to have it: three intervals of
+/// those that ask every five seconds.
+const OFFERED_FOR: Duration = Duration::from_secs(15);
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,23 @@ pub enum Step {
     Activate(SlotId),
 }
 
+/// Who can have the prepared authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Whether all who are waited for have it.
+    pub acknowledged: bool,
+    /// Since when agents can hear of anything: the start of the server.
+    pub since: SystemTime,
+}
+
 /// The next step at `now`. Steps are to be repeated until one says [`Step::Wait`].
 ///
-/// `acknowledged` tells whether all who are waited for have the prepared authority. One that was
-/// prepared in time is activated at its threshold, acknowledged or not. One that was prepared only
-/// after it (the server was away) waits for them a little, while the active one is good. If that is
-/// expired, or from the future, nothing waits.
+/// A prepared authority that was offered in time is activated at its threshold, acknowledged or not.
+/// One that was offered too late (the server was away, be it before or after it was prepared) waits
+/// for the agents a little, while the active one is good. If that is expired, or from the future,
+/// nothing waits.
 #[must_use]
-pub fn next_step(now: SystemTime, slots: &Slots, acknowledged: bool) -> Step {
+pub fn next_step(now: SystemTime, slots: &Slots, reach: Reach) -> Step {
     if let Some(id) = of_no_use(now, slots) {
         return Step::Retire(id);
     }
@@ -61,7 +70,7 @@ pub fn next_step(now: SystemTime, slots: &Slots, acknowledged: bool) -> Step {
         };
     };
     let from = match prepared {
-        Some((_, next)) => activation(active, next, acknowledged),
+        Some((_, next)) => activation(active, next, reach),
         None => preparation(active),
     };
     match prepared {
@@ -97,12 +106,13 @@ fn preparation(active: &Slot) -> SystemTime {
 }
 
 /// From when on `next` is to sign in place of `active`.
-fn activation(active: &Slot, next: &Slot, acknowledged: bool) -> SystemTime {
-    let threshold = active.not_after - longest_svid_life(life(active));
-    match active.not_after.duration_since(next.issued_at) {
-        _ if next.issued_at <= threshold => threshold + TICK,
-        Ok(left) if !acknowledged => next.issued_at + LATE_GRACE.min(left / 2),
-        _ => next.issued_at,
+fn activation(active: &Slot, next: &Slot, reach: Reach) -> SystemTime {
+    let threshold = active.not_after - longest_svid_life(life(active)) + TICK;
+    let offered = next.issued_at.max(reach.since);
+    let left = active.not_after.duration_since(offered).unwrap_or_default();
+    match reach.acknowledged {
+        true => threshold.max(offered),
+        false => threshold.max(offered + OFFERED_FOR.min(left / 2)),
     }
 }
 
@@ -133,6 +143,16 @@ mod tests {
 
     fn at(hours: u32) -> SystemTime {
         UNIX_EPOCH + HOUR * hours
+    }
+
+    /// The next step of a server that was never away.
+    fn next_step(now: SystemTime, slots: &Slots, acknowledged: bool) -> Step {
+        let since = UNIX_EPOCH;
+        let reach = Reach {
+            acknowledged,
+            since,
+        };
+        super::next_step(now, slots, reach)
     }
 
     fn apply(step: Step, slots: &mut Slots, now: SystemTime, life: Duration, name: &str) {
@@ -284,10 +304,38 @@ mod tests {
             24 * HOUR,
             "late",
         );
-        let until = late + LATE_GRACE;
+        let until = late + OFFERED_FOR;
         assert_eq!(next_step(late, &slots, false), Step::Wait { until });
         assert_eq!(next_step(late, &slots, true), Step::Activate(SlotId::B));
         assert_eq!(next_step(until, &slots, false), Step::Activate(SlotId::B));
+    }
+
+    #[test]
+    fn one_prepared_in_time_waits_a_little_after_a_restart_near_the_threshold() {
+        let mut slots = Slots::default();
+        settle(&mut slots, at(0), 24 * HOUR);
+        settle(&mut slots, at(13), 24 * HOUR);
+        let seconds = Duration::from_secs;
+        let from = |since| {
+            let reach = |acknowledged| Reach {
+                acknowledged,
+                since,
+            };
+            let now = since.max(at(20) + TICK);
+            assert_eq!(
+                super::next_step(now, &slots, reach(true)),
+                Step::Activate(SlotId::B)
+            );
+            super::next_step(now, &slots, reach(false))
+        };
+        assert_eq!(from(at(20) - seconds(20)), Step::Activate(SlotId::B));
+        for since in [at(20) - seconds(10), at(22)] {
+            let until = since + OFFERED_FOR;
+            assert_eq!(from(since), Step::Wait { until });
+        }
+        let until = at(24) - seconds(2);
+        assert_eq!(from(at(24) - seconds(4)), Step::Wait { until });
+        assert_eq!(from(at(24)), Step::Activate(SlotId::B));
     }
 
     #[test]

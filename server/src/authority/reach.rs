@@ -3,9 +3,13 @@
 //! Agents with a stream acknowledge; those that ask now and then have what they were last given.
 //! Whoever was not heard of for three of those intervals is not waited for, and federated peers,
 //! who say nothing, have it after three refresh hints. One dead node stops no rotation: it is named.
+//!
+//! A server that has just started has heard of nobody. It waits as long for every agent in its
+//! records: the ones that run come back in that time.
 
 use super::reconcile::Reconciler;
 use super::stored;
+use signet_ca::rotation::Reach;
 use signet_ca::slots::{Kind, SlotId, Status};
 use signet_datastore::records::{Slot, Stored};
 use signet_model::Revision;
@@ -22,7 +26,7 @@ const NAMED: usize = 10;
 /// Who is not known to have an authority.
 #[derive(Debug, Default)]
 pub struct Lacking {
-    /// Connected agents, and those heard of a moment ago.
+    /// Connected agents, those heard of a moment ago, and those that may not have come back yet.
     pub awaited: Vec<SpiffeId>,
     /// Agents that were not heard of for a while.
     pub silent: Vec<SpiffeId>,
@@ -53,7 +57,28 @@ impl Reconciler {
         let Some((held, revision)) = self.published(kind, slot) else {
             return true;
         };
-        self.online.awaited(revision).is_empty() && self.unsure_peers(&held) == 0
+        self.awaited(revision).is_empty() && self.unsure_peers(&held) == 0
+    }
+
+    /// Who can have the prepared authority of this kind.
+    pub(super) fn reach(&self, kind: Kind) -> Reach {
+        Reach {
+            acknowledged: self.is_acknowledged(kind),
+            since: self.clock.now() - self.online.age(),
+        }
+    }
+
+    fn awaited(&self, revision: Revision) -> Vec<SpiffeId> {
+        let mut awaited = self.online.awaited(revision);
+        if self.online.is_new() {
+            let now = self.clock.now();
+            let snapshot = self.state.read();
+            let agents = snapshot.index.agents();
+            let agents = agents.filter(|agent| agent.is_active(now));
+            let away = agents.filter(|agent| !self.online.has_heard_of(&agent.id));
+            awaited.extend(away.map(|agent| agent.id.clone()));
+        }
+        awaited
     }
 
     /// Names, in one line, who is not known to have the authority in the slot, which is to sign now.
@@ -86,7 +111,7 @@ impl Reconciler {
         let Some((held, revision)) = self.published(kind, slot) else {
             return Lacking::default();
         };
-        let awaited = self.online.awaited(revision);
+        let awaited = self.awaited(revision);
         let peers = self.unsure_peers(&held);
         let now = self.clock.now();
         let snapshot = self.state.read();

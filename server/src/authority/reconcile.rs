@@ -116,11 +116,12 @@ impl Reconciler {
         self.load(kind).await?;
         for _ in 0..MAX_STEPS {
             let slots = self.slots(kind);
-            let acknowledged = self.is_acknowledged(kind);
-            match next_step(self.clock.now(), &slots, acknowledged) {
+            let reach = self.reach(kind);
+            match next_step(self.clock.now(), &slots, reach) {
                 Step::Wait { until } => {
                     self.load(kind).await?;
-                    let waits_for_agents = slots.find(Status::Prepared).is_some() && !acknowledged;
+                    let is_prepared = slots.find(Status::Prepared).is_some();
+                    let waits_for_agents = is_prepared && !reach.acknowledged;
                     return Ok(Outlook {
                         until,
                         waits_for_agents,

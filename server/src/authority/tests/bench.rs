@@ -3,6 +3,7 @@
 
 use crate::authority::{
     Audiences, Authorities, AuthoritySettings, JwtAlternative, Kind, Parent, Reconciler, Turns,
+    Upstream,
 };
 use crate::state::State;
 use crate::sync::Online;
@@ -14,7 +15,9 @@ use signet_keys::memory::MemoryKeys;
 use signet_keys::{KeyError, KeyManager, Signer};
 use signet_model::{Moment, Policy, Revision, approve};
 use signet_runtime::{Clock, Tasks};
-use signet_spiffe::{Bundle, TrustDomain, x509_svid};
+use signet_spiffe::{Bundle, JwtAuthority, TrustDomain, x509_svid};
+use signet_upstream::testing::{FakeUpstream, Pki};
+use signet_upstream::{MintedCa, UpstreamAuthority, UpstreamBundle, UpstreamError};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,7 +53,7 @@ impl Clock for HandClock {
     }
 }
 
-/// At which write of a key or a record the process dies. All later ones fail too.
+/// At which write of a key or a record, or demand of the upstream, the process dies. All later ones fail too.
 #[derive(Debug)]
 pub(super) struct Fate {
     taken: AtomicUsize,
@@ -165,6 +168,63 @@ impl KeyManager for MortalKeys {
     }
 }
 
+/// The upstream as the process sees it.
+struct MortalUpstream {
+    inner: Arc<FakeUpstream>,
+    fate: Arc<Fate>,
+}
+
+impl MortalUpstream {
+    async fn ask<T>(
+        &self,
+        demand: impl Future<Output = Result<T, UpstreamError>> + Send,
+    ) -> Result<T, UpstreamError> {
+        let dead = || UpstreamError::Unreachable {
+            address: "memory".to_owned(),
+            source: "the process is dead".into(),
+        };
+        match self.fate.next() {
+            Verdict::Live => demand.await,
+            Verdict::DieFirst => Err(dead()),
+            Verdict::DieAfterwards => {
+                demand.await?;
+                Err(dead())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl UpstreamAuthority for MortalUpstream {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn mint_x509_ca(
+        &self,
+        request: &[u8],
+        preferred_ttl: Duration,
+    ) -> Result<MintedCa, UpstreamError> {
+        self.ask(self.inner.mint_x509_ca(request, preferred_ttl))
+            .await
+    }
+
+    async fn publish_jwt_key(
+        &self,
+        key: &JwtAuthority,
+    ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+        self.ask(self.inner.publish_jwt_key(key)).await
+    }
+
+    fn bundle(&self) -> tokio::sync::watch::Receiver<Option<Arc<UpstreamBundle>>> {
+        self.inner.bundle()
+    }
+
+    async fn follow(&self, stop: signet_runtime::Stop) {
+        self.inner.follow(stop).await;
+    }
+}
+
 async fn slots_of(store: &MemoryStore) -> Vec<Slot> {
     let records = store.load().await.unwrap().records;
     let facts = records
@@ -182,6 +242,8 @@ pub(super) struct Bench {
     pub(super) clock: Arc<HandClock>,
     pub(super) fate: Arc<Fate>,
     pub(super) keys: Arc<MemoryKeys>,
+    /// Who certifies X.509 authorities, if not they themselves.
+    pub(super) upstream: Option<Arc<FakeUpstream>>,
     store: Arc<MortalStore>,
     settings: AuthoritySettings,
     seen: Mutex<Vec<Witnessed>>,
@@ -213,9 +275,41 @@ impl Bench {
                 wit_key_type: Some(KeyType::EcP256),
                 ..AuthoritySettings::defaults()
             },
+            upstream: None,
             seen: Mutex::default(),
             revoked: Mutex::default(),
         }
+    }
+
+    /// One whose server is below an upstream that keeps JWT keys.
+    pub(super) fn below_an_upstream() -> Self {
+        let bench = Self::new();
+        let upstream = FakeUpstream::new(bench.pki("first"), bench.clock.clone());
+        let upstream = Some(Arc::new(upstream.with_jwt_keys()));
+        Self { upstream, ..bench }
+    }
+
+    /// What an upstream may sign with.
+    pub(super) fn pki(&self, name: &str) -> Pki {
+        Pki::new(name, self.clock.now())
+    }
+
+    fn parent(&self) -> Parent {
+        let Some(upstream) = &self.upstream else {
+            return Parent::SelfSigned {
+                subject: None,
+                composers: signet_model::Composers::default(),
+            };
+        };
+        let port = MortalUpstream {
+            inner: upstream.clone(),
+            fate: self.fate.clone(),
+        };
+        Parent::Upstream(Upstream {
+            port: Arc::new(port),
+            subject: None,
+            clock: self.clock.clone(),
+        })
     }
 
     /// Starts the process on what there is.
@@ -240,10 +334,7 @@ impl Bench {
             server_id: SERVER.to_owned(),
             specs: self.settings.specs(true),
             ttl: self.settings.ttl,
-            parent: Parent::SelfSigned {
-                subject: None,
-                composers: signet_model::Composers::default(),
-            },
+            parent: self.parent(),
             turns: Turns::default(),
         });
         Run {

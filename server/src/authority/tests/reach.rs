@@ -34,12 +34,17 @@ async fn attested(bench: &Bench, run: &Run, name: &str) {
     put(run, Change::PutAgent(Arc::new(agent))).await;
 }
 
+async fn pass(bench: &Bench, time: Duration) {
+    bench.clock.forward(time);
+    tokio::time::advance(time).await;
+}
+
 /// An authority is active and the server was away over the time at which the next was due.
 async fn too_late() -> (Bench, Run) {
     let bench = Bench::new();
     let run = bench.start().await;
     run.rotation.settle().await.unwrap();
-    bench.clock.forward(HOUR * 22);
+    pass(&bench, HOUR * 22).await;
     (bench, run)
 }
 
@@ -74,7 +79,7 @@ async fn an_agent_that_never_acknowledges_stops_nothing() {
     let _presence = run.rotation.online.enter(&id("a"));
     settle(&run).await;
     assert!(prepared(&run).is_some());
-    bench.clock.forward(Duration::from_secs(15));
+    pass(&bench, Duration::from_secs(15)).await;
     settle(&run).await;
     assert!(prepared(&run).is_none());
 }
@@ -105,6 +110,58 @@ async fn an_agent_that_polls_has_what_it_was_last_given() {
         .fetched(&id("spire"), run.state.revision());
     settle(&run).await;
     assert!(prepared(&run).is_none());
+}
+
+async fn restart(bench: &Bench, run: Run) -> Run {
+    run.kill().await;
+    bench.start().await
+}
+
+/// Prepared in time or too late, an agent attested; then the server was away until just now.
+async fn back_again(prepared_after: u32) -> (Bench, Run) {
+    let bench = Bench::new();
+    let run = bench.start().await;
+    settle(&run).await;
+    attested(&bench, &run, "a").await;
+    pass(&bench, HOUR * prepared_after).await;
+    if prepared_after < 20 {
+        settle(&run).await;
+        pass(&bench, HOUR * 9).await;
+    }
+    let run = restart(&bench, run).await;
+    settle(&run).await;
+    (bench, run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_an_agent_of_which_nothing_was_heard_yet_is_waited_for() {
+    for prepared_after in [13, 22] {
+        let (bench, run) = back_again(prepared_after).await;
+        assert!(prepared(&run).is_some(), "{prepared_after}");
+        let slot = prepared(&run).unwrap();
+        let lacking = run.rotation.lacking(Kind::X509, slot);
+        assert_eq!((lacking.awaited, lacking.silent.len()), (vec![id("a")], 0));
+        pass(&bench, Duration::from_secs(3)).await;
+        let presence = run.rotation.online.enter(&id("a"));
+        settle(&run).await;
+        assert!(prepared(&run).is_some(), "{prepared_after}");
+        presence.acknowledge(run.state.revision(), false);
+        settle(&run).await;
+        assert!(prepared(&run).is_none(), "{prepared_after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_does_not_come_back_after_a_restart_stops_nothing() {
+    for prepared_after in [13, 22] {
+        let (bench, run) = back_again(prepared_after).await;
+        pass(&bench, Duration::from_secs(14)).await;
+        settle(&run).await;
+        assert!(prepared(&run).is_some(), "{prepared_after}");
+        pass(&bench, Duration::from_secs(1)).await;
+        settle(&run).await;
+        assert!(prepared(&run).is_none(), "{prepared_after}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +196,7 @@ async fn those_who_lack_it_are_named_by_what_is_known_of_them() {
     assert_eq!(lacking.awaited, [id("connected")]);
     assert_eq!(lacking.silent, [id("silent")]);
     assert_eq!(lacking.peers, 1);
-    bench.clock.forward(Duration::from_secs(3 * 300));
+    pass(&bench, Duration::from_secs(3 * 300)).await;
     assert_eq!(run.rotation.lacking(Kind::X509, slot).peers, 0);
 }
 
@@ -150,13 +207,13 @@ async fn a_rotation_in_time_waits_for_nobody_beyond_the_threshold() {
     settle(&run).await;
     attested(&bench, &run, "dead").await;
     let _presence = run.rotation.online.enter(&id("dead"));
-    bench.clock.forward(HOUR * 13);
+    pass(&bench, HOUR * 13).await;
     settle(&run).await;
     assert!(prepared(&run).is_some());
-    bench.clock.forward(HOUR * 7);
+    pass(&bench, HOUR * 7).await;
     settle(&run).await;
     assert!(prepared(&run).is_some(), "it is not due yet");
-    bench.clock.forward(Duration::from_secs(1));
+    pass(&bench, Duration::from_secs(1)).await;
     settle(&run).await;
     assert!(prepared(&run).is_none());
 }
