@@ -14,6 +14,7 @@
 mod agent_path;
 mod attestor;
 pub mod join_token;
+pub mod pkcs7;
 pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
