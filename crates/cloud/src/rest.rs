@@ -257,7 +257,9 @@ pub(crate) fn named<'t>(what: &'static str, text: &'t str) -> Result<&'t str, Cl
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
     let fits = (1..=128).contains(&text.len()) && text.bytes().all(is_allowed);
     let dots = text.bytes().all(|byte| byte == b'.');
-    (fits && !dots).then_some(text).ok_or(CloudError::Name(what))
+    (fits && !dots)
+        .then_some(text)
+        .ok_or(CloudError::Name(what))
 }
 
 fn host(uri: &Uri) -> String {
@@ -284,22 +286,47 @@ mod tests {
     #[test]
     fn a_form_holds_its_values_and_nothing_else() {
         let form = form(&[("a", "b c&d=é"), ("e", "https://x/.default")]);
-        assert_eq!(&form[..], b"a=b%20c%26d%3D%C3%A9&e=https%3A%2F%2Fx%2F.default");
+        assert_eq!(
+            &form[..],
+            b"a=b%20c%26d%3D%C3%A9&e=https%3A%2F%2Fx%2F.default"
+        );
     }
 
     #[test]
     fn a_name_makes_no_other_path() {
         assert!(named("project", "example.com:blog-1").is_ok());
-        for bad in ["", ".", "..", "a/b", "a?b", "a%2fb", "a b", "a#", &"x".repeat(129)] {
-            assert!(matches!(named("project", bad), Err(CloudError::Name("project"))), "{bad}");
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a?b",
+            "a%2fb",
+            "a b",
+            "a#",
+            &"x".repeat(129),
+        ] {
+            assert!(
+                matches!(named("project", bad), Err(CloudError::Name("project"))),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn the_name_of_an_error_is_repeated_and_its_text_is_not() {
-        assert_eq!(code(br#"{"error":{"code":"AuthorizationFailed","message":"x"}}"#), " (AuthorizationFailed)");
-        assert_eq!(code(br#"{"error":{"code":403,"status":"PERMISSION_DENIED"}}"#), " (PERMISSION_DENIED)");
-        assert_eq!(code(br#"{"error":"invalid_client","error_description":"secret"}"#), " (invalid_client)");
+        assert_eq!(
+            code(br#"{"error":{"code":"AuthorizationFailed","message":"x"}}"#),
+            " (AuthorizationFailed)"
+        );
+        assert_eq!(
+            code(br#"{"error":{"code":403,"status":"PERMISSION_DENIED"}}"#),
+            " (PERMISSION_DENIED)"
+        );
+        assert_eq!(
+            code(br#"{"error":"invalid_client","error_description":"secret"}"#),
+            " (invalid_client)"
+        );
         assert_eq!(code(br#"{"error":"a text with blanks"}"#), "");
         assert_eq!(code(b"<html>"), "");
     }
@@ -308,7 +335,12 @@ mod tests {
     fn the_next_page_is_asked_of_the_same_server_only() {
         let api = Api::new(Endpoint::new("http://127.0.0.1:1")).unwrap();
         assert_eq!(api.path_of("http://127.0.0.1:1/a?b"), Some("/a?b"));
-        for other in ["http://127.0.0.1:12/a", "https://127.0.0.1:1/a", "http://127.0.0.1:1@x/", "/a"] {
+        for other in [
+            "http://127.0.0.1:12/a",
+            "https://127.0.0.1:1/a",
+            "http://127.0.0.1:1@x/",
+            "/a",
+        ] {
             assert_eq!(api.path_of(other), None, "{other}");
         }
     }

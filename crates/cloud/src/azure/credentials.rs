@@ -101,7 +101,9 @@ impl TokenSource for Application {
             ("scope", &*scope),
         ];
         let body = match &self.proof {
-            Proof::Secret(secret) => form(&[&common[..], &[("client_secret", secret.expose())]].concat()),
+            Proof::Secret(secret) => {
+                form(&[&common[..], &[("client_secret", secret.expose())]].concat())
+            }
             Proof::File(path) => {
                 let token = read(path)?;
                 let proof = [
@@ -119,7 +121,8 @@ impl TokenSource for Application {
 
 fn read(path: &std::path::Path) -> Result<SecretString, CloudError> {
     let mut text = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
     let text = SecretString::new(text);
     read.map_err(|source| CloudError::File {
         path: path.to_owned(),

@@ -92,7 +92,8 @@ impl<'i> ResourceId<'i> {
 mod tests {
     use super::*;
 
-    const SUBNET: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n";
+    const SUBNET: &str =
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/n";
 
     #[test]
     fn parts_are_found_by_their_type_whatever_its_case() {

@@ -10,9 +10,9 @@ use serde_json::json;
 use signet_crypto::SecretString;
 use signet_runtime::Clock;
 
+use super::Credentials;
 use super::machine::{Interface, Machine, ResourceId, Subnet};
 use super::tenant::is_uuid;
-use super::Credentials;
 use crate::rest::{Api, bearer, named};
 use crate::token::Tokens;
 use crate::{CloudError, Endpoint};
@@ -126,7 +126,7 @@ impl Machines {
     }
 
     /// The machine with this ID in a subscription. A machine of a uniform scale set is found only in
-    /// the set, whose name somebody must know.
+    /// the set, whose name somebody must know; others are found whatever the name.
     ///
     /// # Errors
     /// [`CloudError`] says what could not be had.
@@ -136,17 +136,21 @@ impl Machines {
         vm_id: &str,
         scale_set: Option<&str>,
     ) -> Result<Machine, CloudError> {
-        let (subscription, vm_id) = (uuid("the subscription's ID", subscription)?, uuid("the machine's ID", vm_id)?);
+        let (subscription, vm_id) = (
+            uuid("the subscription's ID", subscription)?,
+            uuid("the machine's ID", vm_id)?,
+        );
         self.in_time(async {
             let token = self.tokens.token().await?;
-            let found = match scale_set {
-                None => {
-                    let with_id = format!("properties.vmId =~ '{vm_id}'");
-                    self.in_graph(&token, Some(subscription), &with_id).await?
+            let with_id = format!("properties.vmId =~ '{vm_id}'");
+            let found = self.in_graph(&token, Some(subscription), &with_id).await;
+            let found = match (found, scale_set) {
+                (Err(CloudError::Missing(_)), Some(name)) => {
+                    self.in_scale_set(&token, subscription, name, vm_id).await
                 }
-                Some(name) => self.in_scale_set(&token, subscription, name, vm_id).await?,
+                (found, _) => found,
             };
-            self.machine(&token, found).await
+            self.machine(&token, found?).await
         })
         .await
     }
@@ -161,7 +165,9 @@ impl Machines {
         subscription: Option<&str>,
         principal: &str,
     ) -> Result<Machine, CloudError> {
-        let subscription = subscription.map(|id| uuid("the subscription's ID", id)).transpose()?;
+        let subscription = subscription
+            .map(|id| uuid("the subscription's ID", id))
+            .transpose()?;
         let principal = uuid("the principal's ID", principal)?;
         self.in_time(async {
             let token = self.tokens.token().await?;
@@ -193,7 +199,10 @@ impl Machines {
             "Resources | where type =~ 'microsoft.compute/virtualmachines' | where {which} \
              | project id, name, location, tags, properties"
         );
-        one(MACHINE, self.graph(MACHINE, token, subscription, &query).await?)
+        one(
+            MACHINE,
+            self.graph(MACHINE, token, subscription, &query).await?,
+        )
     }
 
     async fn graph<T: serde::de::DeserializeOwned>(
@@ -212,7 +221,10 @@ impl Machines {
         let path = "/providers/Microsoft.ResourceGraph/resources?api-version=2022-10-01";
         let request = bearer(self.api.post(path), token);
         let request = request.header("content-type", "application/json");
-        let found: Found<T> = self.api.json(what, request, question.to_string().into()).await?;
+        let found: Found<T> = self
+            .api
+            .json(what, request, question.to_string().into())
+            .await?;
         Ok(found.data)
     }
 
@@ -228,32 +240,51 @@ impl Machines {
             "Resources | where type =~ 'microsoft.compute/virtualmachinescalesets' \
              | where name =~ '{name}' | project id"
         );
-        let set: Named = one(SCALE_SET, self.graph(SCALE_SET, token, Some(subscription), &query).await?)?;
+        let set: Named = one(
+            SCALE_SET,
+            self.graph(SCALE_SET, token, Some(subscription), &query)
+                .await?,
+        )?;
         let set = ResourceId::parse(&set.id).ok_or(CloudError::Name("the scale set's ID"))?;
         let mut path = format!("{}/virtualMachines?api-version=2024-07-01", set.as_str());
         for _ in 0..MAX_PAGES {
             let request = bearer(self.api.get(&path), token);
             let page: Page<WireMachine> = self.api.json(MACHINE, request, Bytes::new()).await?;
             let mut machines = page.value.into_iter();
-            if let Some(found) = machines.find(|one| one.properties.vm_id.eq_ignore_ascii_case(vm_id)) {
+            if let Some(found) =
+                machines.find(|one| one.properties.vm_id.eq_ignore_ascii_case(vm_id))
+            {
                 return Ok(found);
             }
             let Some(next) = page.next else { break };
             let next = self.api.path_of(&next);
-            path = next.ok_or(CloudError::Name("the next page's URL"))?.to_owned();
+            path = next
+                .ok_or(CloudError::Name("the next page's URL"))?
+                .to_owned();
         }
         Err(CloudError::Missing(MACHINE))
     }
 
-    async fn machine(&self, token: &SecretString, found: WireMachine) -> Result<Machine, CloudError> {
+    async fn machine(
+        &self,
+        token: &SecretString,
+        found: WireMachine,
+    ) -> Result<Machine, CloudError> {
         let id = ResourceId::parse(&found.id).ok_or(CloudError::Name("the machine's ID"))?;
-        let group = id.part("resourceGroups").ok_or(CloudError::Name("the machine's ID"))?;
+        let group = id
+            .part("resourceGroups")
+            .ok_or(CloudError::Name("the machine's ID"))?;
         let properties = found.properties;
         let set = properties.virtual_machine_scale_set.as_ref();
         let set = set.and_then(|set| ResourceId::parse(&set.id)?.part("virtualMachineScaleSets"));
         let set = set.or(id.part("virtualMachineScaleSets"));
         let mut interfaces = Vec::new();
-        for interface in properties.network_profile.network_interfaces.iter().take(MAX_INTERFACES) {
+        for interface in properties
+            .network_profile
+            .network_interfaces
+            .iter()
+            .take(MAX_INTERFACES)
+        {
             interfaces.push(self.interface(token, &interface.id).await?);
         }
         Ok(Machine {
@@ -281,14 +312,19 @@ impl Machines {
         let subnets = found.properties.ip_configurations.iter();
         Ok(Interface {
             security_group: group.and_then(|group| security_group(&group.id)),
-            subnets: subnets.filter_map(|one| subnet(&one.properties.subnet.as_ref()?.id)).collect(),
+            subnets: subnets
+                .filter_map(|one| subnet(&one.properties.subnet.as_ref()?.id))
+                .collect(),
         })
     }
 }
 
 fn security_group(id: &str) -> Option<(String, String)> {
     let id = ResourceId::parse(id)?;
-    Some((id.part("resourceGroups")?.to_owned(), id.part("networkSecurityGroups")?.to_owned()))
+    Some((
+        id.part("resourceGroups")?.to_owned(),
+        id.part("networkSecurityGroups")?.to_owned(),
+    ))
 }
 
 fn subnet(id: &str) -> Option<Subnet> {

@@ -55,21 +55,28 @@ impl Tenants {
     async fn ask(&self, domain: &str) -> Result<String, CloudError> {
         let domain = named("the tenant's domain", domain)?;
         let path = format!("/{domain}/.well-known/openid-configuration");
-        let found: Discovery = self.api.json(WHAT, self.api.get(&path), Bytes::new()).await?;
+        let found: Discovery = self
+            .api
+            .json(WHAT, self.api.get(&path), Bytes::new())
+            .await?;
         // https://sts.windows.net/<tenant>/ or https://login.microsoftonline.com/<tenant>/v2.0
         let mut segments = found.issuer.split('/').skip(3);
         let id = segments.next().filter(|id| is_uuid(id));
-        id.map(str::to_ascii_lowercase).ok_or_else(|| CloudError::Form {
-            what: WHAT,
-            host: self.api.host(),
-        })
+        id.map(str::to_ascii_lowercase)
+            .ok_or_else(|| CloudError::Form {
+                what: WHAT,
+                host: self.api.host(),
+            })
     }
 }
 
 /// Five groups of hexadecimal digits (RFC 9562 section 4).
 pub(super) fn is_uuid(text: &str) -> bool {
     let lengths = text.split('-').map(str::len);
-    lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    lengths.eq([8, 4, 4, 4, 12])
+        && text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -95,9 +95,8 @@ impl Compute {
         let project = named("the project's ID", project)?;
         let zone = named("the zone", zone)?;
         let name = named("the instance's name", name)?;
-        let path = format!(
-            "/compute/v1/projects/{project}/zones/{zone}/instances/{name}?fields={FIELDS}"
-        );
+        let path =
+            format!("/compute/v1/projects/{project}/zones/{zone}/instances/{name}?fields={FIELDS}");
         let token = self.tokens.token().await?;
         let request = bearer(self.api.get(&path), &token);
         let wire: Wire = self.api.json(WHAT, request, Bytes::new()).await?;

@@ -194,5 +194,7 @@ impl TokenSource for Metadata {
 
 fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
     let members = members.into_iter();
-    members.map(|(key, value)| (key.to_owned(), value)).collect()
+    members
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }

@@ -115,11 +115,13 @@ fn issued(mut id: Reader<'_>) -> Result<SignerId<'_>, Pkcs7Error> {
     Ok(SignerId::Issued { issuer, serial })
 }
 
+/// Azure names the signature's algorithm in this place, whose hash is meant.
 fn digest_algorithm(mut algorithm: Reader<'_>) -> Result<HashAlgorithm, Pkcs7Error> {
-    match algorithm.read(OID)?.content.strip_prefix(SHA_2) {
-        Some([1]) => Ok(HashAlgorithm::Sha256),
-        Some([2]) => Ok(HashAlgorithm::Sha384),
-        Some([3]) => Ok(HashAlgorithm::Sha512),
+    let id = algorithm.read(OID)?.content;
+    match (id.strip_prefix(SHA_2), id.strip_prefix(PKCS_1)) {
+        (Some([1]), _) | (_, Some([11])) => Ok(HashAlgorithm::Sha256),
+        (Some([2]), _) | (_, Some([12])) => Ok(HashAlgorithm::Sha384),
+        (Some([3]), _) | (_, Some([13])) => Ok(HashAlgorithm::Sha512),
         _ => Err(Pkcs7Error::Algorithm("digest algorithm")),
     }
 }
