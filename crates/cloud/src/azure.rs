@@ -5,7 +5,7 @@ mod machine;
 mod machines;
 mod tenant;
 
-pub use credentials::{Credentials, ManagedIdentity};
+pub use credentials::{AppSecret, Credentials, ManagedIdentity};
 pub use machine::{Interface, Machine, ResourceId, Subnet};
 pub use machines::Machines;
 pub use tenant::Tenants;

@@ -36,8 +36,7 @@
 //! machines, network interfaces and the Resource Graph: `secret_auth { app_id, app_secret }`,
 //! `token_auth { app_id, token_path }`, or neither: then the environment (`AZURE_CLIENT_ID` with
 //! `AZURE_CLIENT_SECRET` or `AZURE_FEDERATED_TOKEN_FILE`), or else the managed identity of the
-//! server's own machine. `auth_type` may say which of the three. `allowed_metadata_domains`
-//! (`["metadata.azure.com"]`; each with its subdomains). `trust_bundle_path`: more roots, in PEM.
+//! server's own machine. `allowed_metadata_domains` (`["metadata.azure.com"]`; each with its subdomains). `trust_bundle_path`: more roots, in PEM.
 //! `agent_path_template`.
 //!
 //! **Configuration of the agent.** `tenant_domain`, which must be there.
@@ -58,6 +57,7 @@ pub use issuers::{CERTIFICATES_URL, FetchError, Issuers};
 pub use roots::{RootsError, roots};
 pub use server::{AzureImdsConfig, AzureImdsServer, ConfigError, EvidenceError, Tenant, VARIABLES};
 pub use signer::{SignerError, Signers};
+pub use signet_cloud::azure::METADATA_URL;
 
 /// The attestor's name on the wire.
 pub const KIND: &str = "azure_imds";

@@ -24,14 +24,14 @@ const MAX_FILE: u64 = 16 * 1024;
 const WHAT: &str = "an access token";
 
 /// As whom the API is asked.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// An application with a secret.
     Secret {
         /// The application's (client) ID.
         app_id: String,
         /// Its secret.
-        secret: SecretString,
+        secret: AppSecret,
     },
     /// An application that trusts a token's issuer; the file is read for each access token.
     Token {
@@ -42,6 +42,33 @@ pub enum Credentials {
     },
     /// The machine that this program runs on.
     ManagedIdentity(ManagedIdentity),
+}
+
+/// An application's secret.
+#[derive(Clone)]
+pub struct AppSecret(Arc<SecretString>);
+
+impl AppSecret {
+    /// Takes ownership; the text is wiped when the last copy is dropped.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Arc::new(SecretString::new(text)))
+    }
+}
+
+impl PartialEq for AppSecret {
+    /// Whether it is the same copy: what it says is compared nowhere.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for AppSecret {}
+
+impl std::fmt::Debug for AppSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Which identity of the machine.
@@ -87,7 +114,7 @@ struct Application {
 }
 
 enum Proof {
-    Secret(SecretString),
+    Secret(AppSecret),
     File(PathBuf),
 }
 
@@ -102,7 +129,7 @@ impl TokenSource for Application {
         ];
         let body = match &self.proof {
             Proof::Secret(secret) => {
-                form(&[&common[..], &[("client_secret", secret.expose())]].concat())
+                form(&[&common[..], &[("client_secret", secret.0.expose())]].concat())
             }
             Proof::File(path) => {
                 let token = read(path)?;
