@@ -22,6 +22,9 @@ use signet_keys::disk::DiskKeys;
 use signet_keys::memory::MemoryKeys;
 use signet_keys::{KeyManager, disk};
 use signet_node_attestor::AgentAttestor;
+use signet_node_attestor::azure_imds::AzureImdsAgent;
+use signet_node_attestor::azure_msi::AzureMsiAgent;
+use signet_node_attestor::gcp_iit::GcpIitAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
 use signet_runtime::{SystemClock, Tasks};
@@ -162,6 +165,17 @@ fn node_attestor(
                 intermediates: settings.intermediates_path.clone(),
             };
             Arc::new(X509PopAgent::new(files, Arc::new(SystemRandom::new())))
+        }
+        (None, NodeAttestorSettings::GcpIit(settings)) => {
+            Arc::new(GcpIitAgent::new(&settings.host, &settings.service_account))
+        }
+        (None, NodeAttestorSettings::AzureImds(settings)) => {
+            let (url, domain) = (&settings.metadata_url, &settings.tenant_domain);
+            Arc::new(AzureImdsAgent::new(url, domain))
+        }
+        (None, NodeAttestorSettings::AzureMsi(settings)) => {
+            let (url, resource) = (&settings.metadata_url, &settings.resource_id);
+            Arc::new(AzureMsiAgent::new(url, resource))
         }
     })
 }

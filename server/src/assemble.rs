@@ -4,6 +4,7 @@
 //! What it opens becomes the [`Parts`] of a [`Server`], which runs on any parts.
 
 mod attestors;
+mod clouds;
 mod data_dir;
 mod keys;
 mod pages;
@@ -104,6 +105,14 @@ pub enum StartError {
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// A node attestor cannot be made of its settings.
+    #[error("node attestor {attestor}")]
+    Attestor {
+        /// Which.
+        attestor: &'static str,
+        /// Why.
+        source: BoxError,
     },
     /// A node attestor's settings are no good.
     #[error("node attestor x509pop")]

@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
-use crate::dial::{self, Dial};
+use crate::dial::{self, Dial, Route};
 use crate::{HttpError, Reach, Redirects, Settings, SetupError, redirect, tls};
 
 /// Requests of one client that run at once; the others wait. A server that grows slow must not have us
@@ -39,14 +39,18 @@ impl Client {
     /// # Errors
     /// [`SetupError`] says what about the settings is wrong.
     pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        let dial = match settings.reach {
+        let route = match settings.reach {
             Reach::Https { roots, certificate } => {
-                Dial::Tls(tls::config(&roots, certificate.as_ref())?)
+                Route::Tls(tls::config(&roots, certificate.as_ref())?)
             }
-            Reach::Plain => Dial::Tcp,
-            Reach::Socket(path) => Dial::Socket(Arc::new(path)),
+            Reach::Plain => Route::Tcp,
+            Reach::Socket(path) => Route::Socket(Arc::new(path)),
         };
-        let scheme = dial.scheme();
+        let scheme = route.scheme();
+        let dial = Dial {
+            route,
+            addresses: settings.addresses,
+        };
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)

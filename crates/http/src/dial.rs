@@ -15,15 +15,24 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// How connections are made.
+use crate::{Addresses, addresses};
+
+/// How connections are made, and to where.
 #[derive(Clone)]
-pub(crate) enum Dial {
+pub(crate) struct Dial {
+    pub(crate) route: Route,
+    pub(crate) addresses: Addresses,
+}
+
+/// What connections are made over.
+#[derive(Clone)]
+pub(crate) enum Route {
     Tls(Arc<ClientConfig>),
     Tcp,
     Socket(Arc<PathBuf>),
 }
 
-impl Dial {
+impl Route {
     /// The only scheme of URL that is asked.
     pub(crate) fn scheme(&self) -> &'static str {
         match self {
@@ -31,33 +40,39 @@ impl Dial {
             Self::Tcp | Self::Socket(_) => "http",
         }
     }
+}
 
+impl Dial {
     async fn dial(self, uri: Uri) -> io::Result<TokioIo<Stream>> {
-        let stream = match self {
-            Self::Tls(config) => {
+        let stream = match &self.route {
+            Route::Tls(config) => {
                 let name = ServerName::try_from(host(&uri).to_owned()).map_err(io::Error::other)?;
-                let tcp = tcp(&uri, 443).await?;
-                Stream(Box::pin(
-                    TlsConnector::from(config).connect(name, tcp).await?,
-                ))
+                let tcp = self.tcp(&uri, 443).await?;
+                let connector = TlsConnector::from(Arc::clone(config));
+                Stream(Box::pin(connector.connect(name, tcp).await?))
             }
-            Self::Tcp => Stream(Box::pin(tcp(&uri, 80).await?)),
-            Self::Socket(path) => Stream(Box::pin(UnixStream::connect(&*path).await?)),
+            Route::Tcp => Stream(Box::pin(self.tcp(&uri, 80).await?)),
+            Route::Socket(path) => Stream(Box::pin(UnixStream::connect(&**path).await?)),
         };
         Ok(TokioIo::new(stream))
+    }
+
+    async fn tcp(&self, uri: &Uri, default_port: u16) -> io::Result<TcpStream> {
+        let port = uri.port_u16().unwrap_or(default_port);
+        let found = tokio::net::lookup_host((host(uri), port)).await?;
+        let reachable = match self.addresses {
+            Addresses::Any => found.collect(),
+            Addresses::Public => addresses::public_only(found)?,
+        };
+        let stream = TcpStream::connect(&*reachable).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 }
 
 /// The host of a URL, an IPv6 address without its brackets.
 pub(crate) fn host(uri: &Uri) -> &str {
     uri.host().unwrap_or_default().trim_matches(['[', ']'])
-}
-
-async fn tcp(uri: &Uri, default_port: u16) -> io::Result<TcpStream> {
-    let port = uri.port_u16().unwrap_or(default_port);
-    let stream = TcpStream::connect((host(uri), port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 impl tower::Service<Uri> for Dial {

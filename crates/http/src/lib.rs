@@ -10,6 +10,7 @@
 //!                └─ dial: TLS | plain TCP | Unix socket      (connections are kept and used again)
 //! ```
 
+mod addresses;
 mod client;
 mod dial;
 mod error;
@@ -19,4 +20,4 @@ mod tls;
 
 pub use client::Client;
 pub use error::{HttpError, SetupError};
-pub use settings::{ClientCertificate, Reach, Redirects, Roots, Settings};
+pub use settings::{Addresses, ClientCertificate, Reach, Redirects, Roots, Settings};

@@ -21,6 +21,8 @@ pub struct Settings {
     pub reach: Reach,
     /// What becomes of an answer that points elsewhere.
     pub redirects: Redirects,
+    /// Where the servers may be.
+    pub addresses: Addresses,
 }
 
 impl Default for Settings {
@@ -33,6 +35,7 @@ impl Default for Settings {
                 certificate: None,
             },
             redirects: Redirects::Refused,
+            addresses: Addresses::Any,
         }
     }
 }
@@ -52,6 +55,17 @@ pub enum Reach {
     Plain,
     /// Whoever listens on this Unix socket; the URL's scheme is `http`, its host only a name.
     Socket(PathBuf),
+}
+
+/// Which addresses a client connects to. A name is looked up once, and what it came to is both judged
+/// and connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Any: the operator wrote the URL.
+    Any,
+    /// Those of the public Internet only: somebody else has a say in the URL, who must not reach what
+    /// only this machine can.
+    Public,
 }
 
 /// Which authorities vouch for servers.

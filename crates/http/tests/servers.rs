@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::Request;
 use signet_crypto::KeyType;
 use signet_http::{
-    Client, ClientCertificate, HttpError, Reach, Redirects, Roots, Settings, SetupError,
+    Addresses, Client, ClientCertificate, HttpError, Reach, Redirects, Roots, Settings, SetupError,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -272,6 +272,25 @@ async fn nobody_listening_is_transient_and_names_the_host() {
     let error = error.unwrap_err();
     assert!(error.is_transient());
     assert_eq!(error.to_string(), "could not connect to 127.0.0.1");
+}
+
+#[tokio::test]
+async fn only_public_addresses_are_connected_to_where_others_have_a_say_in_the_url() {
+    let mut server = Answering::plain(HELLO).await;
+    let public = Settings {
+        addresses: Addresses::Public,
+        ..plain()
+    };
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let url = format!("http://{host}:{}/", server.port);
+        let refused = get(public.clone(), &url).await.unwrap_err();
+        assert!(matches!(refused, HttpError::Connect { .. }), "{refused:?}");
+        assert!(
+            format!("{refused:?}").contains("is a private"),
+            "{refused:?}"
+        );
+    }
+    assert!(server.asked.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -111,6 +111,17 @@ pub enum AgentError {
     /// The server asks what this attestor has no answer to.
     #[error("the server sent a challenge that does not fit")]
     Challenge(#[source] Option<BoxError>),
+    /// The machine's metadata service does not give what the attestor shows.
+    #[error("the metadata service at {url} did not give {what}")]
+    Metadata {
+        /// The service.
+        url: String,
+        /// What was asked for.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// The answer could not be signed.
     #[error("cannot sign the answer to the challenge")]
     Sign(#[source] BoxError),

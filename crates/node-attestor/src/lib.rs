@@ -13,7 +13,13 @@
 
 mod agent_path;
 mod attestor;
+pub mod azure_imds;
+pub mod azure_msi;
+pub mod gcp_iit;
 pub mod join_token;
+mod metadata;
+mod network;
+pub mod pkcs7;
 pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};

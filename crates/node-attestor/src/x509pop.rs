@@ -35,7 +35,7 @@
 //! authority that signs them. URI name constraints are not understood, and so refused.
 
 mod agent;
-mod chain;
+pub(crate) mod chain;
 mod leaf;
 pub mod payload;
 mod server;

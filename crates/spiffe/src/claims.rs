@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 use signet_crypto::jose::{self, JsonError};
 
-use crate::{IdError, SpiffeId, time};
+use crate::{IdError, SpiffeId};
 
 /// A claim is not as both kinds of token need it; each kind says so in its own error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,27 +46,12 @@ pub(crate) fn expiry(claims: &Map<String, Value>) -> Result<SystemTime, ClaimFau
     moment(claims, "exp")?.ok_or(ClaimFault::Missing("exp"))
 }
 
-/// RFC 7519 section 2, NumericDate: seconds since 1970, perhaps with a fraction, which is dropped.
+/// A moment (RFC 7519 section 2, NumericDate), which may be missing.
 pub(crate) fn moment(
     claims: &Map<String, Value>,
     claim: &'static str,
 ) -> Result<Option<SystemTime>, ClaimFault> {
-    let bad = ClaimFault::Malformed(claim);
-    let Some(value) = claims.get(claim) else {
-        return Ok(None);
-    };
-    let seconds = value
-        .as_i64()
-        .or_else(|| whole_seconds(value))
-        .ok_or(bad.clone())?;
-    time::from_unix(seconds).map(Some).ok_or(bad)
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "the range is checked first, and dropping the fraction is meant"
-)]
-fn whole_seconds(value: &Value) -> Option<i64> {
-    let seconds = value.as_f64()?;
-    (seconds.abs() < 1e15).then_some(seconds as i64)
+    let value = claims.get(claim);
+    let moment = value.map(|value| jose::numeric_date(value).ok_or(ClaimFault::Malformed(claim)));
+    moment.transpose()
 }

@@ -1,7 +1,7 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
-use super::StartError;
 use super::data_dir::at;
+use super::{StartError, clouds};
 use crate::config::{self, NodeAttestorSettings};
 use crate::running::Parts;
 use crate::state::State;
@@ -30,18 +30,31 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
     );
     attestors.insert("join_token", Arc::new(join_token));
     for settings in &parts.attestors {
-        if let NodeAttestorSettings::X509Pop(settings) = settings {
-            let config = x509pop_config(settings, &tokens)?;
-            let x509pop = X509PopServer::new(
+        let attestor: Arc<dyn ServerAttestor> = match settings {
+            NodeAttestorSettings::JoinToken => continue,
+            NodeAttestorSettings::X509Pop(settings) => Arc::new(X509PopServer::new(
                 parts.trust_domain.clone(),
-                config,
+                x509pop_config(settings, &tokens)?,
                 parts.clock.clone(),
                 parts.random.clone(),
-            )?;
-            attestors.insert("x509pop", Arc::new(x509pop));
-        }
+            )?),
+            NodeAttestorSettings::GcpIit(settings) => {
+                Arc::new(clouds::gcp_iit(parts, settings).map_err(of("gcp_iit"))?)
+            }
+            NodeAttestorSettings::AzureImds(settings) => {
+                Arc::new(clouds::azure_imds(parts, settings).map_err(of("azure_imds"))?)
+            }
+            NodeAttestorSettings::AzureMsi(settings) => {
+                Arc::new(clouds::azure_msi(parts, settings).map_err(of("azure_msi"))?)
+            }
+        };
+        attestors.insert(attestor.kind(), attestor);
     }
     Ok(attestors)
+}
+
+fn of(attestor: &'static str) -> impl FnOnce(BoxError) -> StartError {
+    move |source| StartError::Attestor { attestor, source }
 }
 
 fn x509pop_config(

@@ -27,8 +27,10 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    ComposerSettings, KeyIdentifier, KeySettings, NodeAttestorSettings, Pkcs11Settings,
-    StoreSettings, TransitSettings, UpstreamSettings, X509PopRoots, X509PopSettings,
+    AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant, AzureTenant,
+    ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, KeyIdentifier, KeySettings,
+    NodeAttestorSettings, Pkcs11Settings, StoreSettings, TransitSettings, UpstreamSettings,
+    X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

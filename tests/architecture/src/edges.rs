@@ -109,6 +109,7 @@ pub(crate) const ROWS: &[Row] = &[
         &[
             "ca",
             "cli",
+            "cloud",
             "config",
             "connections",
             "crypto",
@@ -118,6 +119,7 @@ pub(crate) const ROWS: &[Row] = &[
             "keys-pkcs11",
             "model",
             "node-attestor",
+            "oidc",
             "proto",
             "runtime",
             "spiffe",

@@ -1,5 +1,6 @@
 //! The `plugins` block: the names of every kind, and the settings of those that are here.
 
+mod clouds;
 mod keys;
 mod node_attestor;
 mod workload_attestor;
@@ -9,6 +10,7 @@ use std::path::Path;
 use signet_config::sections::{Plugin, PluginKind, plugins};
 use signet_config::{Key, Section};
 
+pub use clouds::{AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
 pub use keys::KeySettings;
 pub use node_attestor::{NodeAttestorSettings, X509PopSettings};
 pub use workload_attestor::{ProgramHash, UnixSettings, WorkloadAttestorSettings};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
 
+use super::clouds::{self, AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
+
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
 pub(super) const NAMES: [Key; 10] = [
@@ -12,9 +14,9 @@ pub(super) const NAMES: [Key; 10] = [
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
     Key::refused("aws_iid", USE_OTHERS),
-    Key::refused("gcp_iit", USE_OTHERS),
-    Key::refused("azure_imds", USE_OTHERS),
-    Key::refused("azure_msi", USE_OTHERS),
+    Key::implemented("gcp_iit"),
+    Key::implemented("azure_imds"),
+    Key::implemented("azure_msi"),
     Key::refused("sshpop", USE_OTHERS),
     Key::refused("tpm_devid", USE_OTHERS),
     Key::refused("http_challenge", USE_OTHERS),
@@ -37,6 +39,12 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// By the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// By the identity token of a Google Compute Engine instance.
+    GcpIit(GcpIitSettings),
+    /// By a document about an Azure machine that Azure signs.
+    AzureImds(AzureImdsSettings),
+    /// By a token of an Azure machine's managed identity.
+    AzureMsi(AzureMsiSettings),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -52,17 +60,18 @@ pub struct X509PopSettings {
 
 /// Without a plugin: a join token. `None` where a problem was found.
 pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> {
-    match plugin {
-        None => Some(NodeAttestorSettings::JoinToken),
-        Some(Plugin {
-            name: "join_token",
-            data,
-            ..
-        }) => {
+    let Some(Plugin { name, data, .. }) = plugin else {
+        return Some(NodeAttestorSettings::JoinToken);
+    };
+    match *name {
+        "join_token" => {
             data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
-        Some(Plugin { data, .. }) => x509pop(data).map(NodeAttestorSettings::X509Pop),
+        "gcp_iit" => clouds::gcp_iit(data).map(NodeAttestorSettings::GcpIit),
+        "azure_imds" => clouds::azure_imds(data).map(NodeAttestorSettings::AzureImds),
+        "azure_msi" => clouds::azure_msi(data).map(NodeAttestorSettings::AzureMsi),
+        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
 }
 

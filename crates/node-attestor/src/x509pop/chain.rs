@@ -47,7 +47,7 @@ struct Root {
 
 /// A chain that leads to one of the authorities, and was valid at the time of verification.
 #[derive(Debug)]
-pub(super) struct VerifiedChain {
+pub(crate) struct VerifiedChain {
     leaf: Certificate,
     authorities: Vec<Arc<[u8]>>,
 }
@@ -148,7 +148,7 @@ impl VerifiedChain {
 }
 
 /// Verifies a chain, leaf first, whose number of certificates and their sizes were checked.
-pub(super) fn verify(
+pub(crate) fn verify(
     certificates: &[Vec<u8>],
     roots: &Roots,
     limits: Limits,

@@ -1,7 +1,11 @@
 //! The `plugins` block: the names of every kind, and the settings of those that are here.
 
+mod azure_imds;
+mod azure_msi;
 mod composer;
 mod datastore;
+mod endpoints;
+mod gcp_iit;
 mod keys;
 mod node_attestor;
 mod transit;
@@ -13,8 +17,11 @@ use std::path::Path;
 use signet_config::sections::{Plugin, PluginKind, plugins};
 use signet_config::{Key, Lookup, Section};
 
+pub use azure_imds::{AzureEndpoints, AzureImdsSettings, AzureTenant};
+pub use azure_msi::{AzureMsiSettings, AzureMsiTenant};
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
+pub use gcp_iit::{GcpCredentials, GcpIitSettings, GcpMetadata};
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
@@ -96,7 +103,7 @@ pub(super) fn read(
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
         node_attestors: of_kind(&found, "NodeAttestor")
-            .filter_map(node_attestor::read)
+            .filter_map(|plugin| node_attestor::read(plugin, environment))
             .collect(),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()

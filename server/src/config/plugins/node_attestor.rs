@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 use signet_node_attestor::AgentPathTemplate;
 use signet_node_attestor::x509pop::VARIABLES;
+
+use super::azure_imds::{self, AzureImdsSettings};
+use super::azure_msi::{self, AzureMsiSettings};
+use super::gcp_iit::{self, GcpIitSettings};
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
@@ -14,9 +18,9 @@ pub(super) const NAMES: [Key; 10] = [
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
     Key::refused("aws_iid", USE_OTHERS),
-    Key::refused("gcp_iit", USE_OTHERS),
-    Key::refused("azure_imds", USE_OTHERS),
-    Key::refused("azure_msi", USE_OTHERS),
+    Key::implemented("gcp_iit"),
+    Key::implemented("azure_imds"),
+    Key::implemented("azure_msi"),
     Key::refused("sshpop", USE_OTHERS),
     Key::refused("tpm_devid", USE_OTHERS),
     Key::refused("http_challenge", USE_OTHERS),
@@ -52,6 +56,12 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// Possession of the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// The identity token of a Google Compute Engine instance.
+    GcpIit(GcpIitSettings),
+    /// A document about an Azure machine that Azure signed.
+    AzureImds(AzureImdsSettings),
+    /// A token of an Azure machine's managed identity.
+    AzureMsi(AzureMsiSettings),
 }
 
 /// The `x509pop` attestor.
@@ -88,12 +98,18 @@ enum Mode {
 }
 
 /// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
-    if plugin.name == "join_token" {
-        plugin.data.check(&[], Unknown::Warned);
-        return Some(NodeAttestorSettings::JoinToken);
+pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<NodeAttestorSettings> {
+    let data = &plugin.data;
+    match plugin.name {
+        "join_token" => {
+            data.check(&[], Unknown::Warned);
+            Some(NodeAttestorSettings::JoinToken)
+        }
+        "gcp_iit" => gcp_iit::read(data, environment).map(NodeAttestorSettings::GcpIit),
+        "azure_imds" => azure_imds::read(data, environment).map(NodeAttestorSettings::AzureImds),
+        "azure_msi" => azure_msi::read(data).map(NodeAttestorSettings::AzureMsi),
+        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
-    x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop)
 }
 
 fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
@@ -104,7 +120,7 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
     };
     let settings = X509PopSettings {
         roots: X509PopRoots::Files(Vec::new()),
-        agent_path_template: agent_path_template(data),
+        agent_path_template: agent_path_template(data, VARIABLES),
         max_intermediates: size(
             "max_intermediates",
             MAX_INTERMEDIATES,
@@ -129,9 +145,9 @@ fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
 }
 
 /// The template as text, once it is known to be one.
-fn agent_path_template(data: &Section<'_>) -> Option<String> {
+pub(super) fn agent_path_template(data: &Section<'_>, variables: &[&str]) -> Option<String> {
     data.parsed("agent_path_template", |text| {
-        AgentPathTemplate::parse(text, VARIABLES).map(|_| text.to_owned())
+        AgentPathTemplate::parse(text, variables).map(|_| text.to_owned())
     })
 }
 
