@@ -14,9 +14,10 @@
 mod agent_path;
 mod attestor;
 pub mod join_token;
+pub mod k8s_psat;
 pub mod x509pop;
 
-pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
+pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value, is_segment};
 pub use attestor::{
     AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Peer, Refused, ServerAttestor,
 };

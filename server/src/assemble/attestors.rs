@@ -1,7 +1,7 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
-use super::StartError;
 use super::data_dir::at;
+use super::{StartError, k8s_psat};
 use crate::config::{self, NodeAttestorSettings};
 use crate::running::Parts;
 use crate::state::State;
@@ -30,15 +30,22 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
     );
     attestors.insert("join_token", Arc::new(join_token));
     for settings in &parts.attestors {
-        if let NodeAttestorSettings::X509Pop(settings) = settings {
-            let config = x509pop_config(settings, &tokens)?;
-            let x509pop = X509PopServer::new(
-                parts.trust_domain.clone(),
-                config,
-                parts.clock.clone(),
-                parts.random.clone(),
-            )?;
-            attestors.insert("x509pop", Arc::new(x509pop));
+        match settings {
+            NodeAttestorSettings::JoinToken => {}
+            NodeAttestorSettings::X509Pop(settings) => {
+                let config = x509pop_config(settings, &tokens)?;
+                let x509pop = X509PopServer::new(
+                    parts.trust_domain.clone(),
+                    config,
+                    parts.clock.clone(),
+                    parts.random.clone(),
+                )?;
+                attestors.insert("x509pop", Arc::new(x509pop));
+            }
+            NodeAttestorSettings::K8sPsat(settings) => {
+                let k8s_psat = k8s_psat::attestor(settings, parts)?;
+                attestors.insert("k8s_psat", Arc::new(k8s_psat));
+            }
         }
     }
     Ok(attestors)

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
 
-const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
+use super::k8s_psat::{self, K8sPsatSettings};
+
+const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
 pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
-    Key::refused("k8s_psat", USE_OTHERS),
+    Key::implemented("k8s_psat"),
     Key::refused("aws_iid", USE_OTHERS),
     Key::refused("gcp_iit", USE_OTHERS),
     Key::refused("azure_imds", USE_OTHERS),
@@ -37,6 +39,8 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// By the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// By a service account token of the pod it runs in.
+    K8sPsat(K8sPsatSettings),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -62,6 +66,11 @@ pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> 
             data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
+        Some(Plugin {
+            name: "k8s_psat",
+            data,
+            ..
+        }) => k8s_psat::read(data).map(NodeAttestorSettings::K8sPsat),
         Some(Plugin { data, .. }) => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
 }

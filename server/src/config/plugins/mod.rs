@@ -2,6 +2,7 @@
 
 mod composer;
 mod datastore;
+mod k8s_psat;
 mod keys;
 mod node_attestor;
 mod transit;
@@ -15,6 +16,7 @@ use signet_config::{Key, Lookup, Section};
 
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
+pub use k8s_psat::{IssuerKeysPlace, K8sClusterSettings, K8sPsatSettings, K8sVerification};
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
@@ -96,7 +98,7 @@ pub(super) fn read(
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
         node_attestors: of_kind(&found, "NodeAttestor")
-            .filter_map(node_attestor::read)
+            .filter_map(|plugin| node_attestor::read(plugin, environment))
             .collect(),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()

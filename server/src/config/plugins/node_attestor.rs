@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 use signet_node_attestor::AgentPathTemplate;
 use signet_node_attestor::x509pop::VARIABLES;
 
-const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
+use super::k8s_psat::{self, K8sPsatSettings};
+
+const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
 pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
-    Key::refused("k8s_psat", USE_OTHERS),
+    Key::implemented("k8s_psat"),
     Key::refused("aws_iid", USE_OTHERS),
     Key::refused("gcp_iit", USE_OTHERS),
     Key::refused("azure_imds", USE_OTHERS),
@@ -52,6 +54,8 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// Possession of the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// A service account token of the agent's pod.
+    K8sPsat(K8sPsatSettings),
 }
 
 /// The `x509pop` attestor.
@@ -88,12 +92,16 @@ enum Mode {
 }
 
 /// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
-    if plugin.name == "join_token" {
-        plugin.data.check(&[], Unknown::Warned);
-        return Some(NodeAttestorSettings::JoinToken);
+pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<NodeAttestorSettings> {
+    let data = &plugin.data;
+    match plugin.name {
+        "join_token" => {
+            data.check(&[], Unknown::Warned);
+            Some(NodeAttestorSettings::JoinToken)
+        }
+        "k8s_psat" => k8s_psat::read(data, environment).map(NodeAttestorSettings::K8sPsat),
+        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
-    x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop)
 }
 
 fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
