@@ -294,6 +294,7 @@ fn http(settings: &Settings) -> Result<Client, VaultError> {
         reach,
         // A standby node points to the active one.
         redirects: Redirects::Followed(1),
+        ..signet_http::Settings::default()
     };
     Client::new(settings).map_err(VaultError::SetUp)
 }
