@@ -7,8 +7,8 @@ mod pages;
 use crate::admin;
 use crate::bootstrap::Bootstrap;
 use crate::config::{
-    AgentConfig, JoinTokenSource, KeySettings, NodeAttestorSettings, ProgramHash, UnixSettings,
-    WorkloadAttestorSettings,
+    AgentConfig, JoinTokenSource, K8sSettings, KeySettings, NodeAttestorSettings, ProgramHash,
+    UnixSettings, WorkloadAttestorSettings,
 };
 use crate::disk::{DataDir, DiskError};
 use crate::lifecycle::NoAttestor;
@@ -17,6 +17,7 @@ use crate::rotate::SvidPolicy;
 use crate::running::{Agent, Parts, Settings};
 use crate::upstream::TcpDial;
 use crate::workload_api::{self, Listening, Options};
+use signet_cluster::{Api, Reach};
 use signet_crypto::{SecretString, SystemRandom};
 use signet_keys::disk::DiskKeys;
 use signet_keys::memory::MemoryKeys;
@@ -26,12 +27,14 @@ use signet_node_attestor::azure_imds::AzureImdsAgent;
 use signet_node_attestor::azure_msi::AzureMsiAgent;
 use signet_node_attestor::gcp_iit::GcpIitAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
+use signet_node_attestor::k8s_psat::K8sPsatAgent;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
 use signet_runtime::{SystemClock, Tasks};
 use signet_spiffe::IdError;
 use signet_telemetry::metrics::Metrics;
 use signet_tls::ServerAddress;
 use signet_workload_attestor::WorkloadAttestor;
+use signet_workload_attestor::k8s::{HeldPods, K8sAttestor, K8sConfig, Kubelet, NamespaceSource};
 use signet_workload_attestor::peer::{Access, BindError, PeerListener};
 use signet_workload_attestor::unix::{SizeLimit, UnixAttestor, UnixConfig};
 use std::io;
@@ -68,7 +71,7 @@ pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<(), StartError> {
     let (health, prometheus) = (config.health.clone(), config.telemetry.prometheus.clone());
     let (public, private) = (config.socket_path.clone(), config.admin_socket_path.clone());
     // The data directory first: a second agent must not touch anything of the first.
-    let agent = Agent::new(parts(config, metrics.clone())?)?;
+    let agent = Agent::new(parts(config, metrics.clone(), tasks)?)?;
     let public = PeerListener::bind(public, Access::Public)?;
     let private = private.map(|path| PeerListener::bind(path, Access::Admin));
     let private = private.transpose()?;
@@ -94,7 +97,7 @@ pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<(), StartError> {
     Ok(())
 }
 
-fn parts(config: AgentConfig, metrics: Metrics) -> Result<Parts, StartError> {
+fn parts(config: AgentConfig, metrics: Metrics, tasks: &Tasks) -> Result<Parts, StartError> {
     let address = ServerAddress {
         host: config.server.host,
         port: config.server.port,
@@ -118,7 +121,9 @@ fn parts(config: AgentConfig, metrics: Metrics) -> Result<Parts, StartError> {
         attestor: Arc::new(move || {
             node_attestor(&config.node_attestor, config.join_token.as_ref())
         }),
-        workload_attestors: attestors.map(workload_attestor).collect(),
+        workload_attestors: attestors
+            .map(|settings| workload_attestor(settings, tasks))
+            .collect(),
         settings: Settings {
             policy: SvidPolicy {
                 availability_target: config.availability_target,
@@ -177,6 +182,10 @@ fn node_attestor(
             let (url, resource) = (&settings.metadata_url, &settings.resource_id);
             Arc::new(AzureMsiAgent::new(url, resource))
         }
+        (None, NodeAttestorSettings::K8sPsat(settings)) => Arc::new(K8sPsatAgent::new(
+            settings.cluster.clone(),
+            settings.token_path.clone(),
+        )),
     })
 }
 
@@ -194,7 +203,10 @@ fn read_token(source: &JoinTokenSource) -> Result<SecretString, NoAttestor> {
     Ok(SecretString::new(text.trim().to_owned()))
 }
 
-fn workload_attestor(settings: WorkloadAttestorSettings) -> Arc<dyn WorkloadAttestor> {
+fn workload_attestor(
+    settings: WorkloadAttestorSettings,
+    tasks: &Tasks,
+) -> Arc<dyn WorkloadAttestor> {
     match settings {
         WorkloadAttestorSettings::Unix(UnixSettings {
             discover_workload_path,
@@ -207,5 +219,22 @@ fn workload_attestor(settings: WorkloadAttestorSettings) -> Arc<dyn WorkloadAtte
                 ProgramHash::Never => SizeLimit::NoHash,
             },
         })),
+        WorkloadAttestorSettings::K8s(settings) => Arc::new(k8s(*settings, tasks)),
     }
+}
+
+fn k8s(settings: K8sSettings, tasks: &Tasks) -> K8sAttestor {
+    let kubelet = Kubelet::new(settings.kubelet);
+    let pods = Arc::new(HeldPods::new(kubelet, settings.poll_retry_interval));
+    tasks.spawn("kubelet", pods.clone().run(tasks.stop()));
+    let namespaces = settings.namespaces.map(|cluster| {
+        let api = Api::new(Reach::InCluster(cluster));
+        Box::new(api) as Box<dyn NamespaceSource>
+    });
+    let config = K8sConfig {
+        max_poll_attempts: settings.max_poll_attempts,
+        disable_container_selectors: settings.disable_container_selectors,
+        namespaces,
+    };
+    K8sAttestor::new(config, pods)
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The time for all attestors together: a container's metadata may be seconds late.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -41,6 +42,19 @@ pub struct Finding {
     pub attestor: &'static str,
     /// Its selectors, or why it has none.
     pub outcome: Result<Vec<Selector>, String>,
+    /// Whether it has none because what the workload ran in has ended.
+    pub departed: bool,
+}
+
+/// What has become of a peer that was identified before.
+#[derive(Debug)]
+pub enum Standing {
+    /// It has the same selectors, or it cannot be told now.
+    Same,
+    /// It has others.
+    Changed(Identified),
+    /// It is not any more what was identified.
+    Gone(String),
 }
 
 /// Why a peer cannot be identified.
@@ -79,12 +93,43 @@ impl Identify {
         if failures.len() == findings.len() {
             return Err(Unidentified::AllFailed(failures));
         }
-        let found = findings.iter().filter_map(|one| one.outcome.as_ref().ok());
-        let selectors: SelectorSet = found.flatten().cloned().collect();
+        let selectors = selectors(&findings);
         if selectors.len() > MAX_SELECTORS {
             return Err(Unidentified::TooMany);
         }
         Ok(Identified {
+            selectors,
+            findings,
+        })
+    }
+
+    /// Each changes whenever an attestor may have something else to say of some peer.
+    pub fn changes(&self) -> Vec<watch::Receiver<u64>> {
+        let attestors = self.attestors.iter();
+        attestors
+            .filter_map(|attestor| attestor.changes())
+            .collect()
+    }
+
+    /// Asks again about a peer that is being served. An attestor that fails changes nothing: what it
+    /// said before stands until it says something else.
+    pub async fn again(&self, peer: &Peer, before: &SelectorSet) -> Standing {
+        let findings = self.ask(peer).await;
+        if let Some(finding) = findings.iter().find(|finding| finding.departed) {
+            let why = finding.outcome.as_ref().err().cloned();
+            return Standing::Gone(why.unwrap_or_default());
+        }
+        if let Err(error) = peer.still_same() {
+            return Standing::Gone(error.to_string());
+        }
+        if findings.iter().any(|finding| finding.outcome.is_err()) {
+            return Standing::Same;
+        }
+        let selectors = selectors(&findings);
+        if selectors == *before || selectors.len() > MAX_SELECTORS {
+            return Standing::Same;
+        }
+        Standing::Changed(Identified {
             selectors,
             findings,
         })
@@ -102,6 +147,7 @@ impl Identify {
     async fn ask_one(&self, attestor: &Arc<dyn WorkloadAttestor>, peer: &Peer) -> Finding {
         let kind = attestor.kind();
         let answer = tokio::time::timeout(self.deadline, attestor.attest(peer)).await;
+        let departed = matches!(answer, Ok(Err(AttestError::Departed { .. })));
         let outcome = match answer {
             Ok(Ok(selectors)) => Ok(selectors),
             Ok(Err(error)) => Err(explained(&error)),
@@ -111,6 +157,7 @@ impl Identify {
         Finding {
             attestor: kind,
             outcome,
+            departed,
         }
     }
 
@@ -130,6 +177,11 @@ impl Identify {
             None => {}
         }
     }
+}
+
+fn selectors(findings: &[Finding]) -> SelectorSet {
+    let found = findings.iter().filter_map(|one| one.outcome.as_ref().ok());
+    found.flatten().cloned().collect()
 }
 
 /// The error with its causes; attestors keep selector values out of both.

@@ -39,7 +39,12 @@ impl Program for SignetAgent {
 
 fn load(arguments: &RunArgs) -> Result<(config::AgentConfig, Vec<Warning>), ConfigError> {
     let variables = arguments.expand_env().then_some(&environment as _);
-    config::load(&arguments.config, &arguments.flags(), variables)
+    config::load(
+        &arguments.config,
+        &arguments.flags(),
+        variables,
+        &environment,
+    )
 }
 
 #[allow(clippy::disallowed_methods, reason = "main reads the environment")]

@@ -6,6 +6,7 @@
 mod attestors;
 mod clouds;
 mod data_dir;
+mod k8s_psat;
 mod keys;
 mod pages;
 mod upstream;
@@ -128,6 +129,9 @@ pub enum StartError {
     /// A certificate of a CA file is no good.
     #[error("node attestor x509pop: CA bundle")]
     CaChain(#[from] ChainError),
+    /// The keys of a cluster's tokens cannot be asked for.
+    #[error("node attestor k8s_psat")]
+    K8sPsat(#[source] signet_http::SetupError),
     /// The store was built out of this program.
     #[error("this build has no sled store: build with --features sled, or use redb")]
     NoSled,

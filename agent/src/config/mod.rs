@@ -25,8 +25,8 @@ use signet_spiffe::TrustDomain;
 pub use bootstrap::{BundleFormat, BundleSource};
 pub use flags::AgentFlags;
 pub use plugins::{
-    AzureImdsSettings, AzureMsiSettings, GcpIitSettings, KeySettings, NodeAttestorSettings,
-    ProgramHash, UnixSettings, WorkloadAttestorSettings, X509PopSettings,
+    AzureImdsSettings, AzureMsiSettings, GcpIitSettings, K8sPsatSettings, K8sSettings, KeySettings,
+    NodeAttestorSettings, ProgramHash, UnixSettings, WorkloadAttestorSettings, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.
@@ -113,37 +113,40 @@ pub enum JoinTokenSource {
 }
 
 /// Reads the file at `path` and lays `flags` over it. With `variables` (`--expand-env`), the
-/// variables named in the file are looked up there.
+/// variables named in the file are looked up there. `environment` has those that stand in for keys
+/// of the file.
 pub fn load(
     path: &Path,
     flags: &AgentFlags,
     variables: Option<Lookup<'_>>,
+    environment: Lookup<'_>,
 ) -> Result<(AgentConfig, Vec<Warning>), ConfigError> {
-    read(Document::read(path, variables)?, flags)
+    read(Document::read(path, variables)?, flags, environment)
 }
 
 fn read(
     document: Document,
     flags: &AgentFlags,
+    environment: Lookup<'_>,
 ) -> Result<(AgentConfig, Vec<Warning>), ConfigError> {
     let flags = flags.members();
     let root = document.root();
     root.check(&[&BLOCKS], Unknown::Refused);
     let mut block = root.block("agent");
     block.overlay(&flags);
-    let config = config(&root, &block);
+    let config = config(&root, &block, environment);
     document.finish(config)
 }
 
 /// Reads every block before it gives up, so that all problems are found.
-fn config(root: &Section<'_>, block: &Section<'_>) -> Option<AgentConfig> {
+fn config(root: &Section<'_>, block: &Section<'_>, environment: Lookup<'_>) -> Option<AgentConfig> {
     agent::check(block);
     let trust_domain = agent::trust_domain(block);
     let server = agent::server(block);
     let bootstrap = bootstrap::read(block);
     let (socket_path, admin_socket_path) = agent::sockets(block);
     let data_dir = block.path("data_dir").unwrap_or(".".into());
-    let plugins = plugins::read(root, &data_dir);
+    let plugins = plugins::read(root, &data_dir, environment);
     let experimental = experimental::read(block);
     Some(AgentConfig {
         workload_api: !agent::switch(block, "disable_workload_api"),

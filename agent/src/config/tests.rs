@@ -18,7 +18,7 @@ const MINIMAL: &str = r#"agent {
 fn outcome(text: &str, flags: &AgentFlags) -> Result<(AgentConfig, Vec<String>), Vec<String>> {
     let lines = |found: Vec<Problem>| found.iter().map(ToString::to_string).collect();
     let document = Document::parse("agent.conf", text, None).expect("the text parses");
-    match read(document, flags) {
+    match read(document, flags, &|_| None) {
         Ok((config, warnings)) => Ok((config, lines(warnings))),
         Err(ConfigError { problems }) => Err(lines(problems)),
     }

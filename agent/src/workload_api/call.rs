@@ -1,7 +1,7 @@
 //! What every call needs before it can be answered: the first sync, and who is calling.
 
 use crate::holdings::Holdings;
-use crate::identify::{Identified, Identify};
+use crate::identify::{Identified, Identify, Standing};
 use crate::jwt::JwtSvids;
 use crate::sync::Freshness;
 use rand::Rng;
@@ -69,6 +69,27 @@ impl Call {
             identified,
             reference: reference(),
         })
+    }
+
+    /// Finds out whether a caller that is being served has other selectors now.
+    pub(super) async fn again(&self, caller: &mut Caller) -> Result<bool, Status> {
+        let before = &caller.identified.selectors;
+        match self.identify.again(&caller.peer, before).await {
+            Standing::Same => Ok(false),
+            Standing::Changed(identified) => {
+                tracing::debug!(
+                    pid = caller.peer.pid(),
+                    "a workload has other selectors now"
+                );
+                caller.identified = identified;
+                Ok(true)
+            }
+            Standing::Gone(reason) => {
+                tracing::info!(pid = caller.peer.pid(), %reason,
+                    "a workload is not what it was when it was attested");
+                Err(attestation_failed())
+            }
+        }
     }
 
     async fn first_sync(&self) -> Result<(), Status> {

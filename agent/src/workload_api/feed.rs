@@ -6,6 +6,7 @@ use super::counted::Counted;
 use crate::views::View;
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::select_all;
 use futures::stream::{self, BoxStream};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ pub(super) struct Feed {
     call: Arc<Call>,
     caller: Caller,
     view: watch::Receiver<Arc<View>>,
+    /// What may make the caller another one.
+    identity: Vec<watch::Receiver<u64>>,
     render: Render,
     sent: Option<Bytes>,
     sure: bool,
@@ -43,8 +46,10 @@ impl Feed {
         extensions: &Extensions,
         render: Render,
     ) -> Result<Self, Status> {
+        let identity = call.identify.changes();
         let caller = call.caller(extensions).await?;
         Ok(Self {
+            identity,
             view: call.holdings.subscribe(&caller.identified.selectors),
             render,
             sent: None,
@@ -98,10 +103,36 @@ impl Feed {
     async fn changed(&mut self) -> Result<(), Status> {
         tokio::select! {
             changed = self.view.changed() => changed.map_err(|_| stopping()),
+            () = any_changed(&mut self.identity) => self.identify_again().await,
             () = self.call.stop.stopped() => Err(stopping()),
             () = tokio::time::sleep_until(self.patience), if self.sent.is_none() => {
                 Err(Status::unavailable("the SVID is not ready yet"))
             }
         }
+    }
+
+    /// Moves over to what the caller gets with its new selectors.
+    async fn identify_again(&mut self) -> Result<(), Status> {
+        if self.call.again(&mut self.caller).await? {
+            let selectors = &self.caller.identified.selectors;
+            self.view = self.call.holdings.subscribe(selectors);
+        }
+        Ok(())
+    }
+}
+
+/// Waits for ever if nothing can change.
+async fn any_changed(receivers: &mut [watch::Receiver<u64>]) {
+    let changes = receivers.iter_mut().map(|receiver| {
+        Box::pin(async {
+            // A sender that is gone has nothing more to say.
+            if receiver.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    match changes.collect::<Vec<_>>() {
+        none if none.is_empty() => std::future::pending().await,
+        some => drop(select_all(some).await),
     }
 }

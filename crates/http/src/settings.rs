@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use signet_crypto::{PrivateKey, SecretBytes};
+use signet_crypto::{PrivateKey, SecretBytes, SecretString};
 
 use crate::SetupError;
 
@@ -75,6 +75,12 @@ pub enum Roots {
     System,
     /// Those in this PEM file, and no others. It is read when the client is made.
     File(PathBuf),
+    /// Those in this PEM text, and no others.
+    Text(String),
+    /// Those in this PEM file vouch for the server, under whatever name it is asked: for one that is
+    /// reached by an address which its certificate does not name. Each server of these authorities can
+    /// pose as every other.
+    FileForAnyName(PathBuf),
     /// None is asked: anybody can pose as the server. For tests only.
     Unverified,
 }
@@ -104,12 +110,23 @@ impl ClientCertificate {
     /// [`SetupError`] names the file.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, SetupError> {
         let chain = crate::tls::certificates(certificate)?;
-        let text = crate::tls::read(key)?;
-        let unusable = |source| SetupError::Key {
-            path: key.to_owned(),
+        Self::of(chain, &crate::tls::read(key)?, key)
+    }
+
+    /// As [`from_files`](Self::from_files), from two PEM texts.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the texts as if they were files.
+    pub fn from_texts(certificate: &str, key: &SecretString) -> Result<Self, SetupError> {
+        let chain = crate::tls::certificates_in(certificate, Path::new("the client certificate"))?;
+        Self::of(chain, key, Path::new("the client key"))
+    }
+
+    fn of(chain: Vec<Vec<u8>>, key: &SecretString, origin: &Path) -> Result<Self, SetupError> {
+        let private = PrivateKey::from_pem(key.expose()).map_err(|source| SetupError::Key {
+            path: origin.to_owned(),
             source,
-        };
-        let private = PrivateKey::from_pem(text.expose()).map_err(unusable)?;
+        })?;
         let pkcs8 = SecretBytes::new(private.pkcs8_der().expose().to_vec());
         Ok(Self {
             chain,

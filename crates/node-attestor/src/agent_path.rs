@@ -167,7 +167,7 @@ fn checked(name: &str, value: Option<Value>) -> Result<String, RenderError> {
 }
 
 /// Whether this can be a whole segment of a path (SPIFFE-ID section 2.2).
-pub(crate) fn is_segment(text: &str) -> bool {
+pub fn is_segment(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     !matches!(text, "" | "." | "..") && text.bytes().all(is_allowed)
 }

@@ -17,12 +17,13 @@ pub mod azure_imds;
 pub mod azure_msi;
 pub mod gcp_iit;
 pub mod join_token;
+pub mod k8s_psat;
 mod metadata;
 mod network;
 pub mod pkcs7;
 pub mod x509pop;
 
-pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
+pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value, is_segment};
 pub use attestor::{
     AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Peer, Refused, ServerAttestor,
 };

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use signet_model::Selector;
+use tokio::sync::watch;
 
 use crate::peer::{Peer, PeerGone, ProcError};
 
@@ -20,6 +21,12 @@ pub trait WorkloadAttestor: Send + Sync {
 
     /// The selectors of this peer.
     async fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AttestError>;
+
+    /// Changes whenever what the attestor says of some peer may have changed, so that whoever is served
+    /// over a long time can be attested again. `None` if a peer that stays the same keeps its selectors.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// Why an attestor could not answer. None of the texts contains a selector's value.
@@ -29,6 +36,13 @@ pub enum AttestError {
     /// The peer is not, or no longer, the process that connected.
     #[error("the workload is no longer the process that connected")]
     Gone(#[from] PeerGone),
+
+    /// What the workload ran in has ended, although a process of it lives.
+    #[error("the {attestor} attestor knew the workload's container, which is gone")]
+    Departed {
+        /// The attestor's name.
+        attestor: &'static str,
+    },
 
     /// The kernel did not tell what the attestor needs. Often the agent lacks the rights to look
     /// at processes of other users.

@@ -11,6 +11,7 @@
 //! ```
 
 mod attestor;
+pub mod k8s;
 pub mod peer;
 pub mod unix;
 

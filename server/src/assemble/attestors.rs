@@ -1,7 +1,7 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
 use super::data_dir::at;
-use super::{StartError, clouds};
+use super::{StartError, clouds, k8s_psat};
 use crate::config::{self, NodeAttestorSettings};
 use crate::running::Parts;
 use crate::state::State;
@@ -46,6 +46,9 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
             }
             NodeAttestorSettings::AzureMsi(settings) => {
                 Arc::new(clouds::azure_msi(parts, settings).map_err(of("azure_msi"))?)
+            }
+            NodeAttestorSettings::K8sPsat(settings) => {
+                Arc::new(k8s_psat::attestor(settings, parts)?)
             }
         };
         attestors.insert(attestor.kind(), attestor);

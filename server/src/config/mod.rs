@@ -28,7 +28,8 @@ pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
     AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant, AzureTenant,
-    ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, KeyIdentifier, KeySettings,
+    ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
+    K8sClusterSettings, K8sPsatSettings, K8sVerification, KeyIdentifier, KeySettings,
     NodeAttestorSettings, Pkcs11Settings, StoreSettings, TransitSettings, UpstreamSettings,
     X509PopRoots, X509PopSettings,
 };

@@ -35,10 +35,13 @@ pub(crate) const NEIGHBOURS: &[(&str, &str)] = &[
     ("telemetry", "crypto"),
     // Certificates and keys in PEM.
     ("http", "crypto"),
-    // Web APIs of the clouds, and the keys of token issuers.
+    // Web APIs of the clouds and of Kubernetes clusters, and the keys of token issuers.
     ("cloud", "crypto"),
     ("cloud", "http"),
     ("cloud", "runtime"),
+    ("cluster", "crypto"),
+    ("cluster", "http"),
+    ("cluster", "runtime"),
     ("oidc", "crypto"),
     ("oidc", "http"),
     ("oidc", "runtime"),
@@ -66,6 +69,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("config", Layer::Words, &[]),
     row("http", Layer::Words, &["crypto"]),
     row("cloud", Layer::Words, &["crypto", "http", "runtime"]),
+    row("cluster", Layer::Words, &["crypto", "http", "runtime"]),
     row("oidc", Layer::Words, &["crypto", "http", "runtime"]),
     row("proto", Layer::Words, &[]),
     row("connections", Layer::Words, &[]),
@@ -87,7 +91,7 @@ pub(crate) const ROWS: &[Row] = &[
         "node-attestor",
         Layer::Ports,
         &[
-            "cloud", "crypto", "http", "model", "oidc", "runtime", "spiffe",
+            "cloud", "cluster", "crypto", "http", "model", "oidc", "runtime", "spiffe",
         ],
     ),
     row(
@@ -102,7 +106,11 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Ports,
         &["crypto", "http", "keys", "runtime", "spiffe", "upstream"],
     ),
-    row("workload-attestor", Layer::Ports, &["crypto", "model"]),
+    row(
+        "workload-attestor",
+        Layer::Ports,
+        &["cluster", "crypto", "http", "model", "runtime"],
+    ),
     row(
         "server",
         Layer::Programs,
@@ -110,6 +118,7 @@ pub(crate) const ROWS: &[Row] = &[
             "ca",
             "cli",
             "cloud",
+            "cluster",
             "config",
             "connections",
             "crypto",
@@ -134,6 +143,7 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Programs,
         &[
             "cli",
+            "cluster",
             "config",
             "connections",
             "crypto",

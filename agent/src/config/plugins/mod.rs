@@ -1,6 +1,8 @@
 //! The `plugins` block: the names of every kind, and the settings of those that are here.
 
 mod clouds;
+mod k8s;
+mod k8s_psat;
 mod keys;
 mod node_attestor;
 mod workload_attestor;
@@ -8,9 +10,11 @@ mod workload_attestor;
 use std::path::Path;
 
 use signet_config::sections::{Plugin, PluginKind, plugins};
-use signet_config::{Key, Section};
+use signet_config::{Key, Lookup, Section};
 
 pub use clouds::{AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
+pub use k8s::K8sSettings;
+pub use k8s_psat::K8sPsatSettings;
 pub use keys::KeySettings;
 pub use node_attestor::{NodeAttestorSettings, X509PopSettings};
 pub use workload_attestor::{ProgramHash, UnixSettings, WorkloadAttestorSettings};
@@ -52,8 +56,9 @@ pub(super) struct Plugins {
     pub(super) workload_attestors: Vec<WorkloadAttestorSettings>,
 }
 
-/// Reads the block. `data_dir` is where keys are kept if nothing else is said.
-pub(super) fn read(root: &Section<'_>, data_dir: &Path) -> Plugins {
+/// Reads the block. `data_dir` is where keys are kept if nothing else is said; `environment` is for
+/// what SPIRE looks for there.
+pub(super) fn read(root: &Section<'_>, data_dir: &Path, environment: Lookup<'_>) -> Plugins {
     let found = plugins(root, &KINDS);
     let keys = keys::read(of_kind(&found, "KeyManager").next(), data_dir);
     let node_attestor = node_attestor::read(of_kind(&found, "NodeAttestor").next());
@@ -64,7 +69,8 @@ pub(super) fn read(root: &Section<'_>, data_dir: &Path) -> Plugins {
             "with keys in memory the agent needs a new join token after each restart; use \"disk\"",
         );
     }
-    let workload_attestors = workload_attestor::read(of_kind(&found, "WorkloadAttestor"));
+    let workload_attestors =
+        workload_attestor::read(of_kind(&found, "WorkloadAttestor"), environment);
     Plugins {
         keys,
         node_attestor,

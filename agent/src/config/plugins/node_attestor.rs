@@ -7,12 +7,14 @@ use signet_config::{Key, Section, Unknown};
 
 use super::clouds::{self, AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
 
-const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
+use super::k8s_psat::{self, K8sPsatSettings};
+
+const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
 pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
-    Key::refused("k8s_psat", USE_OTHERS),
+    Key::implemented("k8s_psat"),
     Key::refused("aws_iid", USE_OTHERS),
     Key::implemented("gcp_iit"),
     Key::implemented("azure_imds"),
@@ -45,6 +47,8 @@ pub enum NodeAttestorSettings {
     AzureImds(AzureImdsSettings),
     /// By a token of an Azure machine's managed identity.
     AzureMsi(AzureMsiSettings),
+    /// By a service account token of the pod it runs in.
+    K8sPsat(K8sPsatSettings),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -71,6 +75,7 @@ pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> 
         "gcp_iit" => clouds::gcp_iit(data).map(NodeAttestorSettings::GcpIit),
         "azure_imds" => clouds::azure_imds(data).map(NodeAttestorSettings::AzureImds),
         "azure_msi" => clouds::azure_msi(data).map(NodeAttestorSettings::AzureMsi),
+        "k8s_psat" => k8s_psat::read(data).map(NodeAttestorSettings::K8sPsat),
         _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
 }

@@ -1,14 +1,16 @@
 //! `WorkloadAttestor`.
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 
-const USE_UNIX: &str = "attest workloads with \"unix\"";
+use super::k8s::{self, K8sSettings};
+
+const USE_UNIX: &str = "attest workloads with \"unix\" or \"k8s\"";
 
 pub(super) const NAMES: [Key; 6] = [
     Key::implemented("unix"),
     Key::refused("docker", USE_UNIX),
-    Key::refused("k8s", USE_UNIX),
+    Key::implemented("k8s"),
     Key::refused("slurm", USE_UNIX),
     Key::refused("systemd", USE_UNIX),
     Key::refused("windows", USE_UNIX),
@@ -24,6 +26,8 @@ const UNIX_KEYS: [Key; 2] = [
 pub enum WorkloadAttestorSettings {
     /// User, group and program.
     Unix(UnixSettings),
+    /// Pod and container.
+    K8s(Box<K8sSettings>),
 }
 
 /// The `unix` attestor.
@@ -50,14 +54,19 @@ pub enum ProgramHash {
 /// Without a plugin: `unix` with its defaults.
 pub(super) fn read<'p, 'a: 'p>(
     plugins: impl Iterator<Item = &'p Plugin<'a>>,
+    environment: Lookup<'_>,
 ) -> Vec<WorkloadAttestorSettings> {
-    let found: Vec<_> = plugins
-        .map(|plugin| WorkloadAttestorSettings::Unix(unix(&plugin.data)))
-        .collect();
-    if found.is_empty() {
+    let mut plugins = plugins.peekable();
+    if plugins.peek().is_none() {
         return vec![WorkloadAttestorSettings::Unix(UnixSettings::default())];
     }
-    found
+    plugins
+        .filter_map(|plugin| match plugin.name {
+            "k8s" => k8s::read(&plugin.data, environment)
+                .map(|settings| WorkloadAttestorSettings::K8s(settings.into())),
+            _ => Some(WorkloadAttestorSettings::Unix(unix(&plugin.data))),
+        })
+        .collect()
 }
 
 fn unix(data: &Section<'_>) -> UnixSettings {

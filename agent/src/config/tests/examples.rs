@@ -29,7 +29,7 @@ fn every_sample_starts_without_a_warning() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../examples")
             .join(name);
-        let (_, warnings) = load(&path, &AgentFlags::default(), None).expect("accepted");
+        let (_, warnings) = load(&path, &AgentFlags::default(), None, &|_| None).expect("accepted");
         assert_eq!(warnings, [], "{name}");
     }
 }

@@ -11,12 +11,14 @@ use super::azure_imds::{self, AzureImdsSettings};
 use super::azure_msi::{self, AzureMsiSettings};
 use super::gcp_iit::{self, GcpIitSettings};
 
-const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
+use super::k8s_psat::{self, K8sPsatSettings};
+
+const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
 pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
-    Key::refused("k8s_psat", USE_OTHERS),
+    Key::implemented("k8s_psat"),
     Key::refused("aws_iid", USE_OTHERS),
     Key::implemented("gcp_iit"),
     Key::implemented("azure_imds"),
@@ -62,6 +64,8 @@ pub enum NodeAttestorSettings {
     AzureImds(AzureImdsSettings),
     /// A token of an Azure machine's managed identity.
     AzureMsi(AzureMsiSettings),
+    /// A service account token of the agent's pod.
+    K8sPsat(K8sPsatSettings),
 }
 
 /// The `x509pop` attestor.
@@ -108,6 +112,7 @@ pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<NodeA
         "gcp_iit" => gcp_iit::read(data, environment).map(NodeAttestorSettings::GcpIit),
         "azure_imds" => azure_imds::read(data, environment).map(NodeAttestorSettings::AzureImds),
         "azure_msi" => azure_msi::read(data).map(NodeAttestorSettings::AzureMsi),
+        "k8s_psat" => k8s_psat::read(data, environment).map(NodeAttestorSettings::K8sPsat),
         _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
 }
