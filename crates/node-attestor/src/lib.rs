@@ -13,10 +13,13 @@
 
 mod agent_path;
 mod attestor;
+pub mod combined;
 pub mod join_token;
+pub mod oidc;
 pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
 pub use attestor::{
-    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Peer, Refused, ServerAttestor,
+    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, MAX_PAYLOAD, Peer, Refused,
+    ServerAttestor,
 };

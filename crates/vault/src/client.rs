@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use signet_http::{Client, Reach, Redirects};
+use signet_http::{Addresses, Client, Reach, Redirects};
 use signet_runtime::{Backoff, Stop};
 use tokio::time::Instant;
 
@@ -294,6 +294,8 @@ fn http(settings: &Settings) -> Result<Client, VaultError> {
         reach,
         // A standby node points to the active one.
         redirects: Redirects::Followed(1),
+        // The operator wrote the address.
+        addresses: Addresses::Any,
     };
     Client::new(settings).map_err(VaultError::SetUp)
 }

@@ -118,6 +118,7 @@ pub(crate) const ROWS: &[Row] = &[
             "keys-pkcs11",
             "model",
             "node-attestor",
+            "oidc",
             "proto",
             "runtime",
             "spiffe",

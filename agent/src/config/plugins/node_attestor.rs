@@ -1,13 +1,19 @@
 //! `NodeAttestor`, the agent's half.
 
+mod combined;
+mod oidc;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
+use signet_node_attestor::oidc::TokenSource;
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
-pub(super) const NAMES: [Key; 10] = [
+pub(super) const NAMES: [Key; 12] = [
+    Key::implemented("combined"),
+    Key::implemented("oidc"),
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
@@ -37,6 +43,10 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// By the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// By a token of an OpenID Connect issuer.
+    Oidc(TokenSource),
+    /// By several of these together, in this order.
+    Combined(Vec<NodeAttestorSettings>),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -51,18 +61,30 @@ pub struct X509PopSettings {
 }
 
 /// Without a plugin: a join token. `None` where a problem was found.
-pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> {
-    match plugin {
-        None => Some(NodeAttestorSettings::JoinToken),
-        Some(Plugin {
-            name: "join_token",
-            data,
-            ..
-        }) => {
-            data.check(&[], Unknown::Warned);
+pub(super) fn read(plugins: &[&Plugin<'_>]) -> Option<NodeAttestorSettings> {
+    let combined = plugins.iter().find(|plugin| plugin.name == "combined");
+    match (combined, plugins) {
+        (Some(combined), _) => combined::read(combined, plugins),
+        (None, []) => Some(NodeAttestorSettings::JoinToken),
+        (None, [one]) => read_one(one),
+        (None, [_, second, ..]) => {
+            second.block.problem_here(
+                "is one NodeAttestor too many; to prove by several at once, list them in \
+                 attestors of a NodeAttestor \"combined\"",
+            );
+            None
+        }
+    }
+}
+
+fn read_one(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
+    match plugin.name {
+        "join_token" => {
+            plugin.data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
-        Some(Plugin { data, .. }) => x509pop(data).map(NodeAttestorSettings::X509Pop),
+        "oidc" => oidc::read(&plugin.data).map(NodeAttestorSettings::Oidc),
+        _ => x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop),
     }
 }
 

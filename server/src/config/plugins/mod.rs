@@ -16,7 +16,7 @@ use signet_config::{Key, Lookup, Section};
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
 pub use keys::{KeySettings, Pkcs11Settings};
-pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+pub use node_attestor::{NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
 
@@ -95,9 +95,7 @@ pub(super) fn read(
     Plugins {
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
-        node_attestors: of_kind(&found, "NodeAttestor")
-            .filter_map(node_attestor::read)
-            .collect(),
+        node_attestors: node_attestor::read(&of_kind(&found, "NodeAttestor").collect::<Vec<_>>()),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()
             .and_then(|plugin| upstream::read(plugin, environment)),

@@ -1,5 +1,8 @@
 //! `NodeAttestor`, the server's half.
 
+mod combined;
+mod oidc;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
@@ -9,7 +12,11 @@ use signet_node_attestor::x509pop::VARIABLES;
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
-pub(super) const NAMES: [Key; 10] = [
+pub use oidc::OidcIssuerSettings;
+
+pub(super) const NAMES: [Key; 12] = [
+    Key::implemented("combined"),
+    Key::implemented("oidc"),
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
@@ -52,6 +59,10 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// Possession of the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// A token of one of these issuers.
+    Oidc(Vec<OidcIssuerSettings>),
+    /// Several of the others together, which are then not accepted alone.
+    Combined(Vec<&'static str>),
 }
 
 /// The `x509pop` attestor.
@@ -87,13 +98,20 @@ enum Mode {
     Spiffe,
 }
 
-/// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
-    if plugin.name == "join_token" {
-        plugin.data.check(&[], Unknown::Warned);
-        return Some(NodeAttestorSettings::JoinToken);
-    }
-    x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop)
+/// Those without a problem.
+pub(super) fn read(plugins: &[&Plugin<'_>]) -> Vec<NodeAttestorSettings> {
+    let names = plugins.iter().map(|plugin| plugin.name);
+    let names: Vec<_> = names.filter(|name| *name != "combined").collect();
+    let one = |plugin: &&Plugin<'_>| match plugin.name {
+        "combined" => combined::read(plugin, &names).map(NodeAttestorSettings::Combined),
+        "oidc" => oidc::read(&plugin.data).map(NodeAttestorSettings::Oidc),
+        "join_token" => {
+            plugin.data.check(&[], Unknown::Warned);
+            Some(NodeAttestorSettings::JoinToken)
+        }
+        _ => x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop),
+    };
+    plugins.iter().filter_map(one).collect()
 }
 
 fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
