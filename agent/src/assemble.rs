@@ -25,9 +25,11 @@ use signet_keys::{KeyManager, disk};
 use signet_node_attestor::AgentAttestor;
 use signet_node_attestor::azure_imds::AzureImdsAgent;
 use signet_node_attestor::azure_msi::AzureMsiAgent;
+use signet_node_attestor::combined::CombinedAgent;
 use signet_node_attestor::gcp_iit::GcpIitAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::k8s_psat::K8sPsatAgent;
+use signet_node_attestor::oidc::OidcAgent;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
 use signet_runtime::{SystemClock, Tasks};
 use signet_spiffe::IdError;
@@ -119,7 +121,11 @@ fn parts(config: AgentConfig, metrics: Metrics, tasks: &Tasks) -> Result<Parts, 
         },
         trust_domain: config.trust_domain,
         attestor: Arc::new(move || {
-            node_attestor(&config.node_attestor, config.join_token.as_ref())
+            node_attestor(
+                &config.node_attestor,
+                config.join_token.as_ref(),
+                config.environment,
+            )
         }),
         workload_attestors: attestors
             .map(|settings| workload_attestor(settings, tasks))
@@ -155,14 +161,29 @@ fn keys(settings: KeySettings) -> Result<Arc<dyn KeyManager>, StartError> {
     })
 }
 
-/// A join token, when there is one, wins over the configured attestor, as in SPIRE.
-fn node_attestor(
+/// A join token, when there is one, wins over a configured attestor, as in SPIRE; not over a
+/// combination, which must stay whole.
+pub(crate) fn node_attestor(
     settings: &NodeAttestorSettings,
     token: Option<&JoinTokenSource>,
+    environment: fn(&str) -> Option<String>,
 ) -> Result<Arc<dyn AgentAttestor>, NoAttestor> {
+    if let NodeAttestorSettings::Combined(parts) = settings {
+        let one = |part: &NodeAttestorSettings| {
+            let token = token.filter(|_| *part == NodeAttestorSettings::JoinToken);
+            node_attestor(part, token, environment)
+        };
+        let parts = parts.iter().map(one).collect::<Result<_, _>>()?;
+        return Ok(Arc::new(CombinedAgent::new(parts)));
+    }
     Ok(match (token, settings) {
         (Some(token), _) => Arc::new(JoinTokenAgent::new(read_token(token)?)),
-        (None, NodeAttestorSettings::JoinToken) => return Err(NoAttestor::NoJoinToken),
+        (None, NodeAttestorSettings::JoinToken | NodeAttestorSettings::Combined(_)) => {
+            return Err(NoAttestor::NoJoinToken);
+        }
+        (None, NodeAttestorSettings::Oidc(source)) => {
+            Arc::new(OidcAgent::new(source.clone(), Arc::new(environment)))
+        }
         (None, NodeAttestorSettings::X509Pop(settings)) => {
             let files = X509PopFiles {
                 private_key: settings.private_key_path.clone(),

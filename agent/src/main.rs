@@ -58,6 +58,7 @@ fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
     let (mut config, warnings) = load(arguments)?;
     let authorities = environment("SSL_CERT_FILE").filter(|path| !path.is_empty());
     config.web_authorities = authorities.map(PathBuf::from);
+    config.environment = environment;
     let log = logs::set_up(&log_settings(&config.log))?;
     for warning in warnings {
         tracing::warn!("{warning}");

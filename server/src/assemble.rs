@@ -56,6 +56,17 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The keys of an issuer cannot be asked for.
+    #[error("node attestor oidc: issuer {issuer}")]
+    Issuer {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The attestors to combine are not there, or too few or too many.
+    #[error("node attestor combined: needs two to four attestors that are configured")]
+    Combined,
     /// Another server has this data directory.
     #[error(
         "{0} is in use by another signet-server: stop that one, or give this one its own data_dir"

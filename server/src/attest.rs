@@ -15,8 +15,8 @@ use signet_ca::IssuedX509;
 use signet_crypto::sha256;
 use signet_datastore::records::keys;
 use signet_model::{
-    Agent, AgentReason, Change, Credential, Moment, Refusal, Selector, SelectorSet, TokenHold,
-    TokenRefusal, Use,
+    Agent, AgentReason, Attestation, Change, Credential, Moment, Refusal, Selector, SelectorSet,
+    TokenHold, TokenRefusal, Use, UsedUp,
 };
 use signet_node_attestor::{Attested, Challenger, Peer, Refused};
 use signet_spiffe::SpiffeId;
@@ -50,6 +50,32 @@ pub enum AttestFault {
          node that asks again, run `signet-server agent evict -spiffeID {0}` first"
     )]
     UsedBefore(SpiffeId),
+    /// A token of the evidence counts once, and has counted.
+    #[error("failed to attest")]
+    UsedUp(#[from] UsedUp),
+    /// The agent once proved more than it does now.
+    #[error(
+        "failed to attest: this agent was attested by {proofs} together and must show all of them \
+         again; if it need not any more, run `signet-server agent evict -spiffeID {id}` first"
+    )]
+    FewerProofs {
+        /// The agent.
+        id: SpiffeId,
+        /// The attestors.
+        proofs: String,
+    },
+    /// The payload is longer than the attestor reads.
+    #[error(
+        "malformed param: attestation data payload has {length} bytes; the limit of {kind} is {limit}"
+    )]
+    PayloadTooLong {
+        /// The attestor's type.
+        kind: &'static str,
+        /// Bytes sent.
+        length: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// The agent may not have an SVID.
     #[error("failed to attest")]
     NotApproved(#[source] Refusal),
@@ -127,13 +153,20 @@ impl Issuer {
             .attestors
             .get(evidence.kind.as_str())
             .ok_or_else(|| AttestFault::UnknownType(evidence.kind.clone()))?;
+        if evidence.payload.len() > attestor.max_payload() {
+            return Err(AttestFault::PayloadTooLong {
+                kind: attestor.kind(),
+                length: evidence.payload.len(),
+                limit: attestor.max_payload(),
+            });
+        }
         let peer = Peer {
             addr: evidence.address.map(|address| address.ip()),
         };
         let attested = attestor
             .attest(&evidence.payload, &peer, challenger)
             .await?;
-        if attested.token.is_some() {
+        if attested.token.is_some() || !attested.once.is_empty() {
             self.state.catch_up().await;
         }
         let svid = self.sign_agent(&attested.agent_id, &csr).await?;
@@ -191,7 +224,21 @@ fn attestation(
     if known.is_some() && attested.first_use {
         return Err(AttestFault::UsedBefore(attested.agent_id.clone()));
     }
+    if let Some(known) = known {
+        shows_no_less(known, attested)?;
+    }
     let mut plan = Plan::default().unchanged(keys::agent(&attested.agent_id));
+    for evidence in &attested.once {
+        let used = snapshot.index.used(&evidence.id).map(AsRef::as_ref);
+        // Whoever evicted the agent meant its evidence too.
+        let used_up = used.is_some() && known.is_none();
+        let taken = evidence.take(used, key_hash, &attested.agent_id)?;
+        match taken {
+            Some(taken) => plan = plan.change(Change::PutUsed(Arc::new(taken))),
+            None if used_up => return Err(UsedUp.into()),
+            None => {}
+        }
+    }
     if let Some(id) = &attested.token {
         let token = snapshot.index.token(id).ok_or(TokenRefusal::Used)?;
         plan = plan.unchanged(keys::token(id));
@@ -212,8 +259,29 @@ fn attestation(
             .map(|agent| agent.agent_version.clone())
             .unwrap_or_default(),
         token: attested.token.map(|token| TokenHold { token }),
+        attestation: Some(Attestation {
+            at: now,
+            proofs: attested.proofs.iter().map(ToString::to_string).collect(),
+        }),
     };
     Ok(plan.change(Change::PutAgent(Arc::new(agent))))
+}
+
+/// An agent that several attestors had to agree on never comes back with fewer of them, be it that
+/// another attestor's template makes the same ID.
+fn shows_no_less(known: &Agent, attested: &Attested) -> Result<(), AttestFault> {
+    let before = known.attestation.as_ref();
+    let before = before.map_or(&[][..], |attestation| &attestation.proofs);
+    if before
+        .iter()
+        .all(|kind| attested.proofs.contains(&kind.as_str()))
+    {
+        return Ok(());
+    }
+    Err(AttestFault::FewerProofs {
+        id: known.id.clone(),
+        proofs: before.join(", "),
+    })
 }
 
 /// The selector that names a join token's agent in the alias entry made with the token.

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 const PERIOD: Duration = Duration::from_secs(60);
 /// Expired authorities stay in the bundle this long, for peers whose clocks are behind.
 const AUTHORITY_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Entries and tokens that one commit removes at most.
+/// Entries, tokens and used evidence that one commit removes at most.
 const BATCH: usize = 1000;
 
 /// Tells agents of what lapses, at the instant, until the stop signal.
@@ -66,7 +66,10 @@ pub async fn prune_once(issuer: &Issuer) -> Result<(), StateError> {
     };
     let removed: usize = issuer.state.change::<_, StateError, _>(prune).await?;
     if removed > 0 {
-        tracing::info!(removed, "removed expired entries and join tokens");
+        tracing::info!(
+            removed,
+            "removed expired entries, join tokens and used evidence"
+        );
     }
     prune_bundle(issuer, now).await?;
     prune_agents(issuer, now).await
@@ -91,13 +94,19 @@ fn lapsed_records(snapshot: &Snapshot, now: SystemTime) -> (Plan, usize) {
         }
     });
     let tokens: Vec<_> = tokens.take(BATCH).map(|token| token.id).collect();
-    let count = entries.len() + tokens.len();
+    let used = snapshot.index.all_used();
+    let used = used.filter(|used| used.what.until <= now).take(BATCH);
+    let used: Vec<_> = used.map(|used| used.what.id).collect();
+    let count = entries.len() + tokens.len() + used.len();
     let plan = entries
         .into_iter()
         .fold(Plan::default(), |plan, entry| plan.delete_entry(entry));
     let plan = tokens
         .into_iter()
         .fold(plan, |plan, id| plan.change(Change::DeleteToken(id)));
+    let plan = used
+        .into_iter()
+        .fold(plan, |plan, id| plan.change(Change::DeleteUsed(id)));
     (plan, count)
 }
 

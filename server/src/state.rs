@@ -189,6 +189,8 @@ impl Snapshot {
             Change::DeleteAgent(id) => self.ledger.delete(commit, &keys::agent(id)),
             Change::DeleteBundle(name) => self.ledger.delete(commit, &keys::bundle(name)),
             Change::DeleteToken(id) => self.ledger.delete(commit, &keys::token(id)),
+            Change::PutUsed(used) => self.ledger.replace(commit, &**used),
+            Change::DeleteUsed(id) => self.ledger.delete(commit, &keys::used(id)),
         }
     }
 

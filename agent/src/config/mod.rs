@@ -62,6 +62,8 @@ pub struct AgentConfig {
     /// The environment's `SSL_CERT_FILE`, which SPIRE's agent heeds as all Go programs do: who vouches
     /// for the server of `trust_bundle_url` in place of the machine's authorities.
     pub web_authorities: Option<PathBuf>,
+    /// Looks up the variables of the environment that attestors name.
+    pub environment: fn(&str) -> Option<String>,
     /// `join_token`, `join_token_file`.
     pub join_token: Option<JoinTokenSource>,
     /// `allow_unauthenticated_verifiers`: bundles also for processes without an identity.
@@ -166,6 +168,7 @@ fn config(root: &Section<'_>, block: &Section<'_>, environment: Lookup<'_>) -> O
         server: server?,
         bootstrap: bootstrap?,
         web_authorities: None,
+        environment: |_| None,
         keys: plugins.keys?,
         node_attestor: plugins.node_attestor?,
         workload_attestors: plugins.workload_attestors,

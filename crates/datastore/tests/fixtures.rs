@@ -125,6 +125,7 @@ fn agent() -> Agent {
         can_reattest: false,
         agent_version: "0.1.0".to_owned(),
         token: Some(TokenHold { token: token().id }),
+        attestation: None,
     }
 }
 

@@ -17,6 +17,15 @@ pub struct TokenHold {
     pub token: TokenId,
 }
 
+/// How an agent proved what it is, the latest time it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// When.
+    pub at: SystemTime,
+    /// The attestors, where several had to agree; the first of them named the agent.
+    pub proofs: Vec<String>,
+}
+
 /// An agent the server has attested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
@@ -38,6 +47,8 @@ pub struct Agent {
     pub agent_version: String,
     /// The join token that may still be replayed by the same key.
     pub token: Option<TokenHold>,
+    /// How it proved what it is; unknown of agents that older programs attested.
+    pub attestation: Option<Attestation>,
 }
 
 /// Why a caller is not taken for an agent: the reasons of SPIRE's `PermissionDeniedDetails`, which

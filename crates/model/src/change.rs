@@ -7,6 +7,7 @@ use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 
 use crate::agent::Agent;
 use crate::entry::{Entry, EntryId};
+use crate::single_use::{EvidenceId, UsedEvidence};
 use crate::token::{JoinToken, TokenId};
 
 /// A change to what the issuer knows. Putting replaces; deleting what is not there does nothing.
@@ -28,6 +29,10 @@ pub enum Change {
     PutToken(Arc<JoinToken>),
     /// A join token is gone.
     DeleteToken(TokenId),
+    /// Evidence that counts once was used.
+    PutUsed(Arc<UsedEvidence>),
+    /// Evidence that was used need not be remembered any more.
+    DeleteUsed(EvidenceId),
 }
 
 /// Whom a change concerns: these and no others may have to be told something new.

@@ -26,6 +26,7 @@ use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 use crate::agent::Agent;
 use crate::change::{Affected, Change};
 use crate::entry::{Entry, EntryId};
+use crate::single_use::{EvidenceId, UsedEvidence};
 use crate::token::{JoinToken, TokenId};
 
 use agents::AgentTable;
@@ -41,6 +42,7 @@ pub struct Index {
     agents: AgentTable,
     bundles: BTreeMap<TrustDomain, Arc<Bundle>>,
     tokens: BTreeMap<TokenId, Arc<JoinToken>>,
+    used: BTreeMap<EvidenceId, Arc<UsedEvidence>>,
 }
 
 impl Index {
@@ -52,6 +54,7 @@ impl Index {
             agents: AgentTable::default(),
             bundles: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            used: BTreeMap::new(),
         }
     }
 
@@ -74,6 +77,14 @@ impl Index {
             }
             Change::DeleteToken(id) => {
                 self.tokens.remove(id);
+                Affected::default()
+            }
+            Change::PutUsed(used) => {
+                self.used.insert(used.what.id, Arc::clone(used));
+                Affected::default()
+            }
+            Change::DeleteUsed(id) => {
+                self.used.remove(id);
                 Affected::default()
             }
         }
@@ -296,6 +307,16 @@ impl Index {
     /// All join tokens.
     pub fn tokens(&self) -> impl Iterator<Item = &Arc<JoinToken>> {
         self.tokens.values()
+    }
+
+    /// Who used this evidence, if anybody has.
+    pub fn used(&self, id: &EvidenceId) -> Option<&Arc<UsedEvidence>> {
+        self.used.get(id)
+    }
+
+    /// All used evidence that is remembered.
+    pub fn all_used(&self) -> impl Iterator<Item = &Arc<UsedEvidence>> {
+        self.used.values()
     }
 }
 

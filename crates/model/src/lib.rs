@@ -22,10 +22,11 @@ pub mod lifetime;
 pub mod role;
 pub mod selector;
 mod serialize;
+pub mod single_use;
 pub mod stewardship;
 pub mod token;
 
-pub use agent::{Admission, Agent, AgentReason, MAX_VERSION_BYTES, TokenHold, admit};
+pub use agent::{Admission, Agent, AgentReason, Attestation, MAX_VERSION_BYTES, TokenHold, admit};
 pub use approve::{
     Approved, CaGrant, JwtGrant, Moment, Policy, ProofKey, Refusal, Subject, WitGrant, X509Grant,
     agent_renewal_x509, agent_x509, downstream_ca, mint_jwt, mint_wit, mint_x509, own_ca,
@@ -39,5 +40,6 @@ pub use holdings::holdings_lines;
 pub use index::{Authorized, Index};
 pub use lifetime::Lifetime;
 pub use selector::{Selector, SelectorError, SelectorSet};
+pub use single_use::{EvidenceId, SingleUse, UsedEvidence, UsedUp};
 pub use stewardship::{Stewardship, StewardshipError};
 pub use token::{JoinToken, Taken, TokenId, TokenRefusal, Use};

@@ -4,8 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use signet_model::{Selector, TokenId, TokenRefusal};
+use signet_model::{Selector, SingleUse, TokenId, TokenRefusal};
 use signet_spiffe::SpiffeId;
+
+/// The longest payload of an attestor that names no limit of its own: a chain of a dozen certificates,
+/// or a token of the largest size that web servers take, is shorter.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
 
 /// Any error, kept as a cause.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +39,12 @@ pub trait AgentAttestor: Send + Sync {
 pub trait ServerAttestor: Send + Sync {
     /// The attestor's name on the wire, and the type of its selectors.
     fn kind(&self) -> &'static str;
+
+    /// The longest payload and the longest answer to a challenge, in bytes. What is longer is refused
+    /// before the attestor sees it.
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
+    }
 
     /// Decides which agent sent this payload, if any.
     async fn attest(
@@ -74,6 +84,11 @@ pub struct Attested {
     /// A join token to be taken in the commit that writes the agent. The exchange is void if that
     /// cannot be.
     pub token: Option<TokenId>,
+    /// Evidence that counts once, to be marked as used in the commit that writes the agent. The
+    /// exchange is void if another key or agent has used it.
+    pub once: Vec<SingleUse>,
+    /// The attestors, where several had to agree: from then on fewer do not do for this agent.
+    pub proofs: Vec<&'static str>,
 }
 
 /// Why the agent's half has no answer.
@@ -99,6 +114,23 @@ pub enum AgentError {
         /// What is wrong, if more is known.
         #[source]
         source: Option<BoxError>,
+    },
+    /// A variable of the environment is missing.
+    #[error("the environment variable {name} is not set{hint}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A service of the platform, which vouches for the node, does not.
+    #[error("could not get {what}")]
+    Platform {
+        /// What was asked for.
+        what: &'static str,
+        /// What failed.
+        #[source]
+        source: BoxError,
     },
     /// The private key is not that of the certificate.
     #[error("the private key in {} does not belong to the certificate in {}", key.display(), certificate.display())]

@@ -15,15 +15,18 @@ mod agent_path;
 mod attestor;
 pub mod azure_imds;
 pub mod azure_msi;
+pub mod combined;
 pub mod gcp_iit;
 pub mod join_token;
 pub mod k8s_psat;
 mod metadata;
 mod network;
+pub mod oidc;
 pub mod pkcs7;
 pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value, is_segment};
 pub use attestor::{
-    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Peer, Refused, ServerAttestor,
+    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, MAX_PAYLOAD, Peer, Refused,
+    ServerAttestor,
 };

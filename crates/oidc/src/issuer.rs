@@ -47,6 +47,17 @@ impl IssuerUrl {
         &self.0
     }
 
+    /// Its host, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
     /// Where its discovery document is (section 4: a slash at the end is left out).
     #[must_use]
     pub fn discovery_url(&self) -> String {
@@ -103,6 +114,7 @@ mod tests {
         ] {
             let issuer = IssuerUrl::parse(issuer).unwrap();
             assert_eq!(issuer.discovery_url(), document);
+            assert_eq!(issuer.host(), "a.example");
         }
     }
 

@@ -16,6 +16,8 @@ mod fetch;
 mod issuer;
 mod key_set;
 mod keys;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 
 pub use claims::{Claims, ClaimsError, Expected, MAX_AUDIENCES};

@@ -329,14 +329,19 @@ pub(super) fn x509_svid(id: &SpiffeId, svid: &IssuedX509) -> wire::X509svid {
 
 fn attest_status(fault: &AttestFault) -> Status {
     let code = match fault {
-        AttestFault::Csr(_) | AttestFault::Token(_) => Code::InvalidArgument,
+        AttestFault::Csr(_) | AttestFault::Token(_) | AttestFault::PayloadTooLong { .. } => {
+            Code::InvalidArgument
+        }
         AttestFault::UnknownType(_) => Code::FailedPrecondition,
         AttestFault::Refused(refused) => match refused.fault() {
             Fault::Caller => Code::InvalidArgument,
             Fault::NotAllowed => Code::PermissionDenied,
             Fault::Ours => Code::Internal,
         },
-        AttestFault::Banned | AttestFault::UsedBefore(_) => Code::PermissionDenied,
+        AttestFault::Banned
+        | AttestFault::UsedBefore(_)
+        | AttestFault::UsedUp(_)
+        | AttestFault::FewerProofs { .. } => Code::PermissionDenied,
         AttestFault::NotApproved(refusal) if !refusal.is_ours() => Code::PermissionDenied,
         AttestFault::Sign(error) if error.is_transient() => Code::Unavailable,
         AttestFault::NotApproved(_) | AttestFault::Sign(_) | AttestFault::Audit(_) => {

@@ -6,11 +6,14 @@ use crate::config::{self, NodeAttestorSettings};
 use crate::running::Parts;
 use crate::state::State;
 use signet_model::{JoinToken, TokenId};
+use signet_node_attestor::combined::CombinedServer;
 use signet_node_attestor::join_token::{JoinTokenServer, TokenState, Tokens};
+use signet_node_attestor::oidc::{IssuerConfig, OidcServer};
 use signet_node_attestor::x509pop::{
     Limits as ChainLimits, Mode, Roots, TrustBundle, X509PopConfig, X509PopServer,
 };
 use signet_node_attestor::{BoxError, ServerAttestor};
+use signet_oidc::{IssuerKeys, Published, Reach};
 use signet_spiffe::{Bundle, TrustDomain, pem};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +34,8 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
     attestors.insert("join_token", Arc::new(join_token));
     for settings in &parts.attestors {
         let attestor: Arc<dyn ServerAttestor> = match settings {
-            NodeAttestorSettings::JoinToken => continue,
+            NodeAttestorSettings::JoinToken | NodeAttestorSettings::Combined(_) => continue,
+            NodeAttestorSettings::Oidc(issuers) => Arc::new(oidc(issuers, parts)?),
             NodeAttestorSettings::X509Pop(settings) => Arc::new(X509PopServer::new(
                 parts.trust_domain.clone(),
                 x509pop_config(settings, &tokens)?,
@@ -53,11 +57,63 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
         };
         attestors.insert(attestor.kind(), attestor);
     }
+    for settings in &parts.attestors {
+        if let NodeAttestorSettings::Combined(kinds) = settings {
+            let combined = combined(kinds, &mut attestors)?;
+            attestors.insert("combined", Arc::new(combined));
+        }
+    }
     Ok(attestors)
 }
 
 fn of(attestor: &'static str) -> impl FnOnce(BoxError) -> StartError {
     move |source| StartError::Attestor { attestor, source }
+}
+
+/// Takes the attestors out of those that are accepted alone: agents of a combination are named by its
+/// first one, so that alone it would give the same agents for less.
+fn combined(kinds: &[&'static str], alone: &mut Attestors) -> Result<CombinedServer, StartError> {
+    let taken = kinds.iter().filter_map(|kind| alone.remove(kind)).collect();
+    CombinedServer::new(taken).ok_or(StartError::Combined)
+}
+
+fn oidc(issuers: &[config::OidcIssuerSettings], parts: &Parts) -> Result<OidcServer, StartError> {
+    let issuers = issuers.iter().map(|issuer| oidc_issuer(issuer, parts));
+    let issuers: Result<_, _> = issuers.collect();
+    Ok(OidcServer::new(
+        parts.trust_domain.clone(),
+        issuers?,
+        parts.clock.clone(),
+    ))
+}
+
+fn oidc_issuer(
+    settings: &config::OidcIssuerSettings,
+    parts: &Parts,
+) -> Result<IssuerConfig, StartError> {
+    let reach = Reach {
+        roots: settings.roots.clone(),
+        addresses: settings.addresses,
+    };
+    let source = match &settings.jwks_url {
+        None => Published::discovered(settings.issuer.clone(), reach).map_err(BoxError::from),
+        Some(url) => Published::at(url.as_str(), reach).map_err(BoxError::from),
+    };
+    let source = source.map_err(|source| StartError::Issuer {
+        issuer: settings.issuer.to_string(),
+        source,
+    })?;
+    Ok(IssuerConfig {
+        issuer: settings.issuer.clone(),
+        keys: IssuerKeys::new(source, parts.tasks.clone()),
+        audiences: settings.audiences.clone(),
+        conditions: settings.conditions.clone(),
+        template: settings.agent_path_template.clone(),
+        selector_claims: settings.selector_claims.clone(),
+        single_use: settings.single_use,
+        can_reattest: settings.can_reattest,
+        leeway: settings.leeway,
+    })
 }
 
 fn x509pop_config(

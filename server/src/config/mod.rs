@@ -30,8 +30,8 @@ pub use plugins::{
     AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant, AzureTenant,
     ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
     K8sClusterSettings, K8sPsatSettings, K8sVerification, KeyIdentifier, KeySettings,
-    NodeAttestorSettings, Pkcs11Settings, StoreSettings, TransitSettings, UpstreamSettings,
-    X509PopRoots, X509PopSettings,
+    NodeAttestorSettings, OidcIssuerSettings, Pkcs11Settings, StoreSettings, TransitSettings,
+    UpstreamSettings, X509PopRoots, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

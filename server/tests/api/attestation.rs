@@ -316,13 +316,13 @@ const RSA_3072: &str = include_str!("../../../crates/crypto/tests/fixtures/rsa-3
 const RSA_4096: &str = include_str!("../../../crates/crypto/tests/fixtures/rsa-4096-pkcs8.pem");
 
 /// Nodes with certificates of somebody's own PKI.
-struct Pki {
+pub(crate) struct Pki {
     dir: TempDir,
     has_intermediate: bool,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ca = ForeignCa::new();
         let node = ca.svid("/node");
@@ -362,22 +362,21 @@ impl Pki {
     }
 
     async fn world_with(&self, max_rsa_key_bits: usize) -> World {
-        let settings = X509PopSettings {
+        let settings = self.settings(max_rsa_key_bits);
+        World::with(|parts| parts.attestors.push(settings)).await
+    }
+
+    pub(crate) fn settings(&self, max_rsa_key_bits: usize) -> NodeAttestorSettings {
+        NodeAttestorSettings::X509Pop(X509PopSettings {
             roots: X509PopRoots::Files(vec![self.dir.path().join("ca.pem")]),
             agent_path_template: None,
             max_intermediates: 4,
             max_rsa_key_bits,
             verify_client_ip: false,
-        };
-        World::with(|parts| {
-            parts
-                .attestors
-                .push(NodeAttestorSettings::X509Pop(settings))
         })
-        .await
     }
 
-    fn agent(&self) -> X509PopAgent {
+    pub(crate) fn agent(&self) -> X509PopAgent {
         let files = X509PopFiles {
             private_key: self.dir.path().join("key.pem"),
             certificate: self.dir.path().join("node.pem"),

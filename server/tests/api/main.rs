@@ -17,6 +17,7 @@ mod faults;
 mod input;
 mod limits;
 mod localauthority;
+mod proofs;
 mod replace;
 mod svids;
 mod upstream;

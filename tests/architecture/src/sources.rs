@@ -45,11 +45,15 @@ pub(crate) const USE_CASES: &[&str] = &[
 
 /// Stores, key managers and attestors by their types. A program names them where it is put together.
 pub(crate) const PLUGINS: &[&str] = &[
+    "CombinedAgent",
+    "CombinedServer",
     "DiskKeys",
     "JoinTokenAgent",
     "JoinTokenServer",
     "MemoryKeys",
     "MemoryStore",
+    "OidcAgent",
+    "OidcServer",
     "Pkcs11Keys",
     "RedbStore",
     "SledStore",

@@ -30,7 +30,7 @@ const KINDS: [PluginKind; 4] = [
     PluginKind {
         kind: "NodeAttestor",
         names: &node_attestor::NAMES,
-        many: false,
+        many: true,
     },
     PluginKind {
         kind: "WorkloadAttestor",
@@ -61,7 +61,8 @@ pub(super) struct Plugins {
 pub(super) fn read(root: &Section<'_>, data_dir: &Path, environment: Lookup<'_>) -> Plugins {
     let found = plugins(root, &KINDS);
     let keys = keys::read(of_kind(&found, "KeyManager").next(), data_dir);
-    let node_attestor = node_attestor::read(of_kind(&found, "NodeAttestor").next());
+    let attestors: Vec<_> = of_kind(&found, "NodeAttestor").collect();
+    let node_attestor = node_attestor::read(&attestors);
     if let (Some(KeySettings::Memory), Some(NodeAttestorSettings::JoinToken)) =
         (&keys, &node_attestor)
     {

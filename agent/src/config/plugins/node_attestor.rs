@@ -1,9 +1,13 @@
 //! `NodeAttestor`, the agent's half.
 
+mod combined;
+mod oidc;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
+use signet_node_attestor::oidc::TokenSource;
 
 use super::clouds::{self, AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
 
@@ -11,7 +15,9 @@ use super::k8s_psat::{self, K8sPsatSettings};
 
 const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
-pub(super) const NAMES: [Key; 10] = [
+pub(super) const NAMES: [Key; 12] = [
+    Key::implemented("combined"),
+    Key::implemented("oidc"),
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::implemented("k8s_psat"),
@@ -49,6 +55,10 @@ pub enum NodeAttestorSettings {
     AzureMsi(AzureMsiSettings),
     /// By a service account token of the pod it runs in.
     K8sPsat(K8sPsatSettings),
+    /// By a token of an OpenID Connect issuer.
+    Oidc(TokenSource),
+    /// By several of these together, in this order.
+    Combined(Vec<NodeAttestorSettings>),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -63,20 +73,34 @@ pub struct X509PopSettings {
 }
 
 /// Without a plugin: a join token. `None` where a problem was found.
-pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> {
-    let Some(Plugin { name, data, .. }) = plugin else {
-        return Some(NodeAttestorSettings::JoinToken);
-    };
-    match *name {
+pub(super) fn read(plugins: &[&Plugin<'_>]) -> Option<NodeAttestorSettings> {
+    let combined = plugins.iter().find(|plugin| plugin.name == "combined");
+    match (combined, plugins) {
+        (Some(combined), _) => combined::read(combined, plugins),
+        (None, []) => Some(NodeAttestorSettings::JoinToken),
+        (None, [one]) => read_one(one),
+        (None, [_, second, ..]) => {
+            second.block.problem_here(
+                "is one NodeAttestor too many; to prove by several at once, list them in \
+                 attestors of a NodeAttestor \"combined\"",
+            );
+            None
+        }
+    }
+}
+
+fn read_one(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
+    match plugin.name {
         "join_token" => {
-            data.check(&[], Unknown::Warned);
+            plugin.data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
-        "gcp_iit" => clouds::gcp_iit(data).map(NodeAttestorSettings::GcpIit),
-        "azure_imds" => clouds::azure_imds(data).map(NodeAttestorSettings::AzureImds),
-        "azure_msi" => clouds::azure_msi(data).map(NodeAttestorSettings::AzureMsi),
-        "k8s_psat" => k8s_psat::read(data).map(NodeAttestorSettings::K8sPsat),
-        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
+        "gcp_iit" => clouds::gcp_iit(&plugin.data).map(NodeAttestorSettings::GcpIit),
+        "azure_imds" => clouds::azure_imds(&plugin.data).map(NodeAttestorSettings::AzureImds),
+        "azure_msi" => clouds::azure_msi(&plugin.data).map(NodeAttestorSettings::AzureMsi),
+        "k8s_psat" => k8s_psat::read(&plugin.data).map(NodeAttestorSettings::K8sPsat),
+        "oidc" => oidc::read(&plugin.data).map(NodeAttestorSettings::Oidc),
+        _ => x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop),
     }
 }
 

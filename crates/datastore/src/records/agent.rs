@@ -1,7 +1,7 @@
 //! Agents.
 
 use bytes::Bytes;
-use signet_model::{Agent, TokenHold, TokenId};
+use signet_model::{Agent, Attestation, TokenHold, TokenId};
 use signet_proto::signet::store::v1 as wire;
 use signet_spiffe::Serial;
 
@@ -10,7 +10,7 @@ use super::{FieldError, Stored, fields, keys};
 impl Stored for Agent {
     type Wire = wire::AgentRecord;
 
-    const TAGS: &'static [u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const TAGS: &'static [u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 
     fn to_wire(&self) -> Self::Wire {
         let pending = self.pending.as_ref();
@@ -29,6 +29,13 @@ impl Stored for Agent {
             token: self.token.as_ref().map(|hold| wire::TokenHoldRecord {
                 token_hash: Bytes::copy_from_slice(hold.token.as_bytes()),
             }),
+            attested: self
+                .attestation
+                .as_ref()
+                .map(|attestation| wire::AttestationRecord {
+                    at: fields::seconds(attestation.at),
+                    proofs: attestation.proofs.clone(),
+                }),
         }
     }
 
@@ -42,6 +49,11 @@ impl Stored for Agent {
             let token = TokenId::from_hash(hash);
             Ok(TokenHold { token })
         };
+        let attestation = |attested: wire::AttestationRecord| {
+            let at = fields::time("attested.at", attested.at)?;
+            let proofs = attested.proofs;
+            Ok(Attestation { at, proofs })
+        };
         Ok(Self {
             id: fields::id("id", &wire.id)?,
             attestation_type: wire.attestation_type,
@@ -52,6 +64,7 @@ impl Stored for Agent {
             can_reattest: wire.can_reattest,
             agent_version: wire.agent_version,
             token: wire.token.map(hold).transpose()?,
+            attestation: wire.attested.map(attestation).transpose()?,
         })
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use signet_model::{Selector, SelectorSet};
+use signet_model::{Selector, SelectorSet, Taken};
 use signet_proto::signet::store::v1 as wire;
 use signet_spiffe::{PublicKey, SpiffeId, TrustDomain};
 
@@ -85,4 +85,18 @@ pub(super) fn selector_set(records: &[wire::SelectorRecord]) -> Result<SelectorS
     let selector = |record: &wire::SelectorRecord| Selector::new(&record.r#type, &record.value);
     let set: Result<SelectorSet, _> = records.iter().map(selector).collect();
     set.map_err(FieldError::Selector)
+}
+
+pub(super) fn taken(taken: &Taken) -> wire::TokenTakenRecord {
+    wire::TokenTakenRecord {
+        key_hash: Bytes::copy_from_slice(&taken.key_hash),
+        agent_id: taken.agent_id.to_string(),
+    }
+}
+
+pub(super) fn read_taken(taken: wire::TokenTakenRecord) -> Result<Taken, FieldError> {
+    Ok(Taken {
+        key_hash: hash("taken.key_hash", &taken.key_hash)?,
+        agent_id: id("taken.agent_id", &taken.agent_id)?,
+    })
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use signet_crypto::{hex, sha256};
-use signet_model::{Change, Entry, EntryId, TokenId};
+use signet_model::{Change, Entry, EntryId, EvidenceId, TokenId};
 use signet_proto::signet::store::v1 as wire;
 use signet_spiffe::{SpiffeId, TrustDomain};
 
@@ -11,6 +11,7 @@ const ENTRY: &str = "v1/entry/";
 const AGENT: &str = "v1/agent";
 const BUNDLE: &str = "v1/bundle/";
 const TOKEN: &str = "v1/token/";
+const USED: &str = "v1/used/";
 const AUTHORITY: &str = "v1/authority/";
 const UNIQUE: &str = "unique/";
 
@@ -21,6 +22,7 @@ pub(super) enum Kind {
     Agent,
     Bundle,
     Token,
+    Used,
     Authority,
 }
 
@@ -32,6 +34,7 @@ impl Kind {
             (AGENT, Self::Agent),
             (BUNDLE, Self::Bundle),
             (TOKEN, Self::Token),
+            (USED, Self::Used),
             (AUTHORITY, Self::Authority),
         ];
         let found = kinds.into_iter().find(|(prefix, kind)| {
@@ -60,6 +63,11 @@ pub fn bundle(trust_domain: &TrustDomain) -> String {
 /// `v1/token/<hash of the token, hexadecimal>`.
 pub fn token(id: &TokenId) -> String {
     format!("{TOKEN}{}", hex(id.as_bytes()))
+}
+
+/// `v1/used/<hash of the evidence, hexadecimal>`.
+pub fn used(id: &EvidenceId) -> String {
+    format!("{USED}{}", hex(id.as_bytes()))
 }
 
 /// `v1/authority/<server>/<slot>`.
@@ -106,12 +114,17 @@ pub fn deleted(key: &str, trust_domain: &TrustDomain) -> Option<Change> {
         Kind::Bundle => TrustDomain::parse(key.strip_prefix(BUNDLE)?)
             .ok()
             .map(Change::DeleteBundle),
-        Kind::Token => token_id(key.strip_prefix(TOKEN)?).map(Change::DeleteToken),
+        Kind::Token => hash(key.strip_prefix(TOKEN)?)
+            .map(TokenId::from_hash)
+            .map(Change::DeleteToken),
+        Kind::Used => hash(key.strip_prefix(USED)?)
+            .map(EvidenceId::from_hash)
+            .map(Change::DeleteUsed),
         Kind::Authority => None,
     }
 }
 
-fn token_id(text: &str) -> Option<TokenId> {
+fn hash(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     if text.len() != 2 * hash.len() || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
@@ -119,5 +132,5 @@ fn token_id(text: &str) -> Option<TokenId> {
     for (at, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
     }
-    Some(TokenId::from_hash(hash))
+    Some(hash)
 }

@@ -15,10 +15,11 @@ pub mod keys;
 mod ledger;
 mod token;
 mod unknown;
+mod used;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
-use signet_model::{Agent, Change, Entry, JoinToken};
+use signet_model::{Agent, Change, Entry, JoinToken, UsedEvidence};
 use signet_spiffe::{Bundle, TrustDomain};
 
 pub use authority::{Slot, SlotKind, SlotState};
@@ -75,6 +76,8 @@ pub enum Fact {
     Agent(Agent),
     /// A join token.
     Token(JoinToken),
+    /// Evidence that counts once and was used.
+    Used(UsedEvidence),
     /// The bundle of a trust domain.
     Bundle(Bundle),
     /// A signing slot of a server.
@@ -93,6 +96,7 @@ impl Fact {
         match Kind::of(&record.key) {
             Some(Kind::Entry) => at_its_key(record).map(|(v, u)| (Self::Entry(v), u)),
             Some(Kind::Token) => at_its_key(record).map(|(v, u)| (Self::Token(v), u)),
+            Some(Kind::Used) => at_its_key(record).map(|(v, u)| (Self::Used(v), u)),
             Some(Kind::Bundle) => at_its_key(record).map(|(v, u)| (Self::Bundle(v), u)),
             Some(Kind::Authority) => at_its_key(record).map(|(v, u)| (Self::Slot(v), u)),
             Some(Kind::Agent) => {
@@ -112,6 +116,7 @@ impl Fact {
             Self::Entry(entry) => Some(Change::PutEntry(entry.into())),
             Self::Agent(agent) => Some(Change::PutAgent(agent.into())),
             Self::Token(token) => Some(Change::PutToken(token.into())),
+            Self::Used(used) => Some(Change::PutUsed(used.into())),
             Self::Bundle(bundle) => Some(Change::PutBundle(bundle.into())),
             Self::Slot(_) | Self::Other => None,
         }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use proptest::{collection, option, prelude::*};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use signet_model::{
-    Agent, Entry, EntryId, JoinToken, Selector, SelectorSet, Stewardship, Taken, TokenHold, TokenId,
+    Agent, Attestation, Entry, EntryId, EvidenceId, JoinToken, Selector, SelectorSet, SingleUse,
+    Stewardship, Taken, TokenHold, TokenId, UsedEvidence,
 };
 use signet_spiffe::{
     Bundle, JwtAuthority, PublicKey, Serial, SpiffeId, TrustDomain, X509Authority,
@@ -67,8 +68,9 @@ pub(super) fn agent() -> impl Strategy<Value = Agent> {
     let svid = (option::of(serial()), time(), option::of((serial(), time())));
     let hold = option::of(token_id().prop_map(|token| TokenHold { token }));
     let texts = ("[a-z0-9_]{0,12}", ".{0,12}");
-    (agent_id(), texts, svid, selectors(), any::<bool>(), hold).prop_map(
-        |(id, texts, svid, selectors, can_reattest, token)| Agent {
+    let how = (any::<bool>(), option::of(attestation()));
+    (agent_id(), texts, svid, selectors(), how, hold).prop_map(
+        |(id, texts, svid, selectors, (can_reattest, attestation), token)| Agent {
             id,
             attestation_type: texts.0,
             serial: svid.0,
@@ -78,14 +80,13 @@ pub(super) fn agent() -> impl Strategy<Value = Agent> {
             can_reattest,
             agent_version: texts.1,
             token,
+            attestation,
         },
     )
 }
 
 pub(super) fn token() -> impl Strategy<Value = JoinToken> {
-    let taken = (any::<[u8; 32]>(), agent_id());
-    let taken = taken.prop_map(|(key_hash, agent_id)| Taken { key_hash, agent_id });
-    (token_id(), time(), option::of(taken), option::of(id())).prop_map(
+    (token_id(), time(), option::of(taken()), option::of(id())).prop_map(
         |(id, expires_at, taken, alias)| JoinToken {
             id,
             expires_at,
@@ -93,6 +94,24 @@ pub(super) fn token() -> impl Strategy<Value = JoinToken> {
             alias,
         },
     )
+}
+
+pub(super) fn used() -> impl Strategy<Value = UsedEvidence> {
+    let what = (any::<[u8; 32]>(), time()).prop_map(|(hash, until)| SingleUse {
+        id: EvidenceId::from_hash(hash),
+        until,
+    });
+    (what, taken()).prop_map(|(what, taken)| UsedEvidence { what, taken })
+}
+
+fn taken() -> impl Strategy<Value = Taken> {
+    let taken = (any::<[u8; 32]>(), agent_id());
+    taken.prop_map(|(key_hash, agent_id)| Taken { key_hash, agent_id })
+}
+
+fn attestation() -> impl Strategy<Value = Attestation> {
+    let proofs = collection::vec("[a-z0-9_]{1,12}", 0..3);
+    (time(), proofs).prop_map(|(at, proofs)| Attestation { at, proofs })
 }
 
 pub(super) fn bundle() -> impl Strategy<Value = Bundle> {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
-use signet_model::{Agent, Change, Entry, JoinToken, Revision, Selector};
+use signet_model::{Agent, Change, Entry, JoinToken, Revision, Selector, UsedEvidence};
 use signet_proto::signet::store::v1 as wire;
 use signet_spiffe::Bundle;
 
@@ -36,6 +36,11 @@ proptest! {
     #[test]
     fn a_token_survives_its_encoding(token in samples::token()) {
         round_trip(&token);
+    }
+
+    #[test]
+    fn used_evidence_survives_its_encoding(used in samples::used()) {
+        round_trip(&used);
     }
 
     #[test]
@@ -87,13 +92,15 @@ proptest! {
         entry in samples::entry(),
         agent in samples::agent(),
         token in samples::token(),
+        used in samples::used(),
         bundle in samples::bundle(),
     ) {
-        let deletes = vec![entry.key(), agent.key(), token.key(), bundle.key()];
+        let deletes = vec![entry.key(), agent.key(), token.key(), used.key(), bundle.key()];
         let expected = [
             Change::DeleteEntry(entry.id),
             Change::DeleteAgent(agent.id),
             Change::DeleteToken(token.id),
+            Change::DeleteUsed(used.what.id),
             Change::DeleteBundle(bundle.trust_domain),
         ];
         let committed = Committed { revision: Revision(1), puts: vec![], deletes };
@@ -105,6 +112,7 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = decode::<Entry>(bytes);
     let _ = decode::<Agent>(bytes);
     let _ = decode::<JoinToken>(bytes);
+    let _ = decode::<UsedEvidence>(bytes);
     let _ = decode::<Bundle>(bytes);
     let _ = decode::<Slot>(bytes);
 }
@@ -148,6 +156,7 @@ fn the_listed_tags_are_those_of_the_messages() {
     assert_eq!(Entry::TAGS, numbers("EntryRecord"));
     assert_eq!(Agent::TAGS, numbers("AgentRecord"));
     assert_eq!(JoinToken::TAGS, numbers("TokenRecord"));
+    assert_eq!(UsedEvidence::TAGS, numbers("UsedEvidenceRecord"));
     assert_eq!(Bundle::TAGS, numbers("BundleRecord"));
     assert_eq!(Slot::TAGS, numbers("AuthorityRecord"));
 }
@@ -258,6 +267,7 @@ fn keys_that_no_record_can_have_delete_nothing() {
         "v1/agent/",
         "v1/bundle/UPPER",
         "v1/token/00",
+        "v1/used/zz",
     ];
     let deletes = bad.iter().map(ToString::to_string).collect();
     let committed = Committed {

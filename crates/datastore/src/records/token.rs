@@ -1,7 +1,7 @@
 //! Join tokens, by their hash.
 
 use bytes::Bytes;
-use signet_model::{JoinToken, Taken, TokenId};
+use signet_model::{JoinToken, TokenId};
 use signet_proto::signet::store::v1 as wire;
 
 use super::{FieldError, Stored, fields, keys};
@@ -17,26 +17,17 @@ impl Stored for JoinToken {
             value_hash: Bytes::copy_from_slice(self.id.as_bytes()),
             expires_at: fields::seconds(self.expires_at),
             agent_alias: alias.map(ToString::to_string).unwrap_or_default(),
-            taken: self.taken.as_ref().map(|taken| wire::TokenTakenRecord {
-                key_hash: Bytes::copy_from_slice(&taken.key_hash),
-                agent_id: taken.agent_id.to_string(),
-            }),
+            taken: self.taken.as_ref().map(fields::taken),
         }
     }
 
     fn from_wire(wire: Self::Wire) -> Result<Self, FieldError> {
-        let taken = |taken: wire::TokenTakenRecord| {
-            Ok(Taken {
-                key_hash: fields::hash("taken.key_hash", &taken.key_hash)?,
-                agent_id: fields::id("taken.agent_id", &taken.agent_id)?,
-            })
-        };
         let alias = Some(wire.agent_alias).filter(|alias| !alias.is_empty());
         let alias = alias.map(|alias| fields::id("agent_alias", &alias));
         Ok(Self {
             id: TokenId::from_hash(fields::hash("value_hash", &wire.value_hash)?),
             expires_at: fields::time("expires_at", wire.expires_at)?,
-            taken: wire.taken.map(taken).transpose()?,
+            taken: wire.taken.map(fields::read_taken).transpose()?,
             alias: alias.transpose()?,
         })
     }

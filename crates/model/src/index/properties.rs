@@ -15,7 +15,8 @@ use super::Index;
 use crate::change::{Affected, Change};
 use crate::entry::{Entry, EntryId};
 use crate::fixtures::{agent, agent_id, at, entry, id, serial, td};
-use crate::token::{JoinToken, TokenId};
+use crate::single_use::{EvidenceId, SingleUse, UsedEvidence};
+use crate::token::{JoinToken, Taken, TokenId};
 use crate::{Agent, Selector, SelectorSet};
 
 /// All times lie below, so that ends are met often.
@@ -115,6 +116,19 @@ fn tokens() -> impl Strategy<Value = JoinToken> {
     })
 }
 
+fn used() -> impl Strategy<Value = UsedEvidence> {
+    (0..3u8, agent_ids()).prop_map(|(n, agent_id)| UsedEvidence {
+        what: SingleUse {
+            id: EvidenceId::from_hash([n; 32]),
+            until: at(1),
+        },
+        taken: Taken {
+            key_hash: [n; 32],
+            agent_id,
+        },
+    })
+}
+
 fn changes() -> impl Strategy<Value = Change> {
     prop_oneof![
         8 => entries().prop_map(|entry| Change::PutEntry(Arc::new(entry))),
@@ -123,6 +137,8 @@ fn changes() -> impl Strategy<Value = Change> {
         1 => agent_ids().prop_map(Change::DeleteAgent),
         1 => tokens().prop_map(|token| Change::PutToken(Arc::new(token))),
         1 => (0..3u8).prop_map(|n| Change::DeleteToken(TokenId::from_hash([n; 32]))),
+        1 => used().prop_map(|used| Change::PutUsed(Arc::new(used))),
+        1 => (0..3u8).prop_map(|n| Change::DeleteUsed(EvidenceId::from_hash([n; 32]))),
     ]
 }
 
@@ -145,6 +161,7 @@ struct Facts {
     entries: BTreeMap<EntryId, Arc<Entry>>,
     agents: BTreeMap<SpiffeId, Arc<Agent>>,
     tokens: BTreeMap<TokenId, Arc<JoinToken>>,
+    used: BTreeMap<EvidenceId, Arc<UsedEvidence>>,
 }
 
 impl Facts {
@@ -156,6 +173,8 @@ impl Facts {
             Change::DeleteAgent(id) => drop(self.agents.remove(&id)),
             Change::PutToken(token) => drop(self.tokens.insert(token.id, token)),
             Change::DeleteToken(id) => drop(self.tokens.remove(&id)),
+            Change::PutUsed(used) => drop(self.used.insert(used.what.id, used)),
+            Change::DeleteUsed(id) => drop(self.used.remove(&id)),
             Change::PutBundle(_) | Change::DeleteBundle(_) => {}
         }
     }
@@ -164,9 +183,10 @@ impl Facts {
         let entries = self.entries.values().cloned().map(Change::PutEntry);
         let agents = self.agents.values().cloned().map(Change::PutAgent);
         let tokens = self.tokens.values().cloned().map(Change::PutToken);
+        let used = self.used.values().cloned().map(Change::PutUsed);
         let mut index = Index::new(td());
         // Backwards, for another order than that of the ids.
-        let all: Vec<_> = entries.chain(agents).chain(tokens).collect();
+        let all: Vec<_> = entries.chain(agents).chain(tokens).chain(used).collect();
         for change in all.iter().rev() {
             index.apply(change);
         }

@@ -174,6 +174,8 @@ impl AzureImdsServer {
             can_reattest: false,
             first_use: true,
             token: None,
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 }

@@ -180,6 +180,8 @@ impl ServerAttestor for AzureMsiServer {
             can_reattest: false,
             first_use: true,
             token: None,
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 }

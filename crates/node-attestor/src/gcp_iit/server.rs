@@ -195,6 +195,8 @@ impl ServerAttestor for GcpIitServer {
             can_reattest: false,
             first_use: true,
             token: None,
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 }

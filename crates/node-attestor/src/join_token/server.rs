@@ -95,6 +95,8 @@ impl ServerAttestor for JoinTokenServer {
             can_reattest: false,
             first_use: false,
             token: Some(id),
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 }

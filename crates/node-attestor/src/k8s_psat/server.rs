@@ -165,6 +165,8 @@ impl ServerAttestor for K8sPsatServer {
             can_reattest: true,
             first_use: false,
             token: None,
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 }

@@ -192,6 +192,8 @@ impl X509PopServer {
             can_reattest: true,
             first_use: false,
             token: None,
+            once: Vec::new(),
+            proofs: Vec::new(),
         })
     }
 

@@ -29,6 +29,7 @@ async fn attested(bench: &Bench, run: &Run, name: &str) {
         selectors: SelectorSet::default(),
         can_reattest: false,
         agent_version: String::new(),
+        attestation: None,
         token: None,
     };
     put(run, Change::PutAgent(Arc::new(agent))).await;

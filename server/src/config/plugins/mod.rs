@@ -25,7 +25,7 @@ pub use datastore::StoreSettings;
 pub use gcp_iit::{GcpCredentials, GcpIitSettings, GcpMetadata};
 pub use k8s_psat::{IssuerKeysPlace, K8sClusterSettings, K8sPsatSettings, K8sVerification};
 pub use keys::{KeySettings, Pkcs11Settings};
-pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+pub use node_attestor::{NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
 
@@ -104,9 +104,10 @@ pub(super) fn read(
     Plugins {
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
-        node_attestors: of_kind(&found, "NodeAttestor")
-            .filter_map(|plugin| node_attestor::read(plugin, environment))
-            .collect(),
+        node_attestors: node_attestor::read(
+            &of_kind(&found, "NodeAttestor").collect::<Vec<_>>(),
+            environment,
+        ),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()
             .and_then(|plugin| upstream::read(plugin, environment)),

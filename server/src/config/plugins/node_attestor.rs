@@ -1,5 +1,8 @@
 //! `NodeAttestor`, the server's half.
 
+mod combined;
+mod oidc;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
@@ -15,7 +18,11 @@ use super::k8s_psat::{self, K8sPsatSettings};
 
 const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
 
-pub(super) const NAMES: [Key; 10] = [
+pub use oidc::OidcIssuerSettings;
+
+pub(super) const NAMES: [Key; 12] = [
+    Key::implemented("combined"),
+    Key::implemented("oidc"),
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::implemented("k8s_psat"),
@@ -66,6 +73,10 @@ pub enum NodeAttestorSettings {
     AzureMsi(AzureMsiSettings),
     /// A service account token of the agent's pod.
     K8sPsat(K8sPsatSettings),
+    /// A token of one of these issuers.
+    Oidc(Vec<OidcIssuerSettings>),
+    /// Several of the others together, which are then not accepted alone.
+    Combined(Vec<&'static str>),
 }
 
 /// The `x509pop` attestor.
@@ -101,20 +112,26 @@ enum Mode {
     Spiffe,
 }
 
-/// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<NodeAttestorSettings> {
-    let data = &plugin.data;
-    match plugin.name {
+/// Those without a problem.
+pub(super) fn read(plugins: &[&Plugin<'_>], environment: Lookup<'_>) -> Vec<NodeAttestorSettings> {
+    let names = plugins.iter().map(|plugin| plugin.name);
+    let names: Vec<_> = names.filter(|name| *name != "combined").collect();
+    let one = |plugin: &&Plugin<'_>| match plugin.name {
+        "combined" => combined::read(plugin, &names).map(NodeAttestorSettings::Combined),
+        "oidc" => oidc::read(&plugin.data).map(NodeAttestorSettings::Oidc),
         "join_token" => {
-            data.check(&[], Unknown::Warned);
+            plugin.data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
-        "gcp_iit" => gcp_iit::read(data, environment).map(NodeAttestorSettings::GcpIit),
-        "azure_imds" => azure_imds::read(data, environment).map(NodeAttestorSettings::AzureImds),
-        "azure_msi" => azure_msi::read(data).map(NodeAttestorSettings::AzureMsi),
-        "k8s_psat" => k8s_psat::read(data, environment).map(NodeAttestorSettings::K8sPsat),
-        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
-    }
+        "gcp_iit" => gcp_iit::read(&plugin.data, environment).map(NodeAttestorSettings::GcpIit),
+        "azure_imds" => {
+            azure_imds::read(&plugin.data, environment).map(NodeAttestorSettings::AzureImds)
+        }
+        "azure_msi" => azure_msi::read(&plugin.data).map(NodeAttestorSettings::AzureMsi),
+        "k8s_psat" => k8s_psat::read(&plugin.data, environment).map(NodeAttestorSettings::K8sPsat),
+        _ => x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop),
+    };
+    plugins.iter().filter_map(one).collect()
 }
 
 fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
