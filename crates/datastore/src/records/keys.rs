@@ -12,6 +12,7 @@ const AGENT: &str = "v1/agent";
 const BUNDLE: &str = "v1/bundle/";
 const TOKEN: &str = "v1/token/";
 const AUTHORITY: &str = "v1/authority/";
+const CONDEMNATION: &str = "v1/condemnation/";
 const UNIQUE: &str = "unique/";
 
 /// The kind of record behind a key.
@@ -22,6 +23,7 @@ pub(super) enum Kind {
     Bundle,
     Token,
     Authority,
+    Condemnation,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             (BUNDLE, Self::Bundle),
             (TOKEN, Self::Token),
             (AUTHORITY, Self::Authority),
+            (CONDEMNATION, Self::Condemnation),
         ];
         let found = kinds.into_iter().find(|(prefix, kind)| {
             let rest = key.strip_prefix(prefix);
@@ -65,6 +68,11 @@ pub fn token(id: &TokenId) -> String {
 /// `v1/authority/<server>/<slot>`.
 pub fn authority(server_id: &str, slot: &str) -> String {
     format!("{AUTHORITY}{server_id}/{slot}")
+}
+
+/// `v1/condemnation/<server>/<kind>`.
+pub fn condemnation(server_id: &str, kind: &str) -> String {
+    format!("{CONDEMNATION}{server_id}/{kind}")
 }
 
 /// The key that only one of all entries with the same SPIFFE ID, parent and selectors can hold. Its
@@ -107,7 +115,7 @@ pub fn deleted(key: &str, trust_domain: &TrustDomain) -> Option<Change> {
             .ok()
             .map(Change::DeleteBundle),
         Kind::Token => token_id(key.strip_prefix(TOKEN)?).map(Change::DeleteToken),
-        Kind::Authority => None,
+        Kind::Authority | Kind::Condemnation => None,
     }
 }
 
