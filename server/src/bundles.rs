@@ -25,6 +25,11 @@ pub enum BundleFault {
     /// There is one already.
     #[error("bundle already exists")]
     Exists,
+    /// There is another key of this ID.
+    #[error(
+        "the key ID \"{0}\" is taken by another key of the bundle, which would be mistaken for this one"
+    )]
+    TakenKeyId(String),
     /// Entries federate with it.
     #[error("cannot delete bundle; federated with {0} registration entries")]
     InUse(usize),
@@ -127,6 +132,7 @@ impl Issuer {
                 .index
                 .bundle(&self.trust_domain)
                 .ok_or(BundleFault::NotFound)?;
+            key_ids_are_free(own, &addition)?;
             let bundle = Arc::new(appended(own, &addition));
             let plan = match bundle == *own {
                 true => Plan::default(),
@@ -148,21 +154,60 @@ impl Issuer {
         by: &Authorized,
         key: JwtAuthority,
     ) -> Result<Arc<Bundle>, BundleFault> {
-        let jwt = match self.rotation.parent.upstream() {
-            None => vec![key],
-            Some(upstream) => match upstream.publish(key).await {
-                Ok(keys) => keys,
-                Err(error) => {
-                    let record = audit::event(by, "bundle.append").about(&self.trust_domain);
-                    return self.written(record, Err(error.into()));
-                }
-            },
-        };
-        let addition = Addition {
+        let of = |jwt| Addition {
             jwt,
             ..Addition::default()
         };
-        self.append_bundle(by, addition).await
+        self.publish(by, of(vec![key.clone()]), async {
+            match self.rotation.parent.upstream() {
+                None => Ok(of(vec![key])),
+                Some(upstream) => Ok(of(upstream.publish_jwt(key).await?)),
+            }
+        })
+        .await
+    }
+
+    /// The same with a WIT key.
+    pub async fn publish_wit(
+        &self,
+        by: &Authorized,
+        key: JwtAuthority,
+    ) -> Result<Arc<Bundle>, BundleFault> {
+        let of = |wit| Addition {
+            wit,
+            ..Addition::default()
+        };
+        self.publish(by, of(vec![key.clone()]), async {
+            match self.rotation.parent.upstream() {
+                None => Ok(of(vec![key])),
+                Some(upstream) => Ok(of(upstream.publish_wit(key).await?)),
+            }
+        })
+        .await
+    }
+
+    /// Asks the upstream only for what our own bundle can take.
+    async fn publish(
+        &self,
+        by: &Authorized,
+        wanted: Addition,
+        upstream: impl Future<Output = Result<Addition, UpstreamError>>,
+    ) -> Result<Arc<Bundle>, BundleFault> {
+        let free = match self.own_bundle() {
+            Some(own) => key_ids_are_free(&own, &wanted),
+            None => Err(BundleFault::NotFound),
+        };
+        let addition = match free {
+            Ok(()) => upstream.await.map_err(BundleFault::from),
+            Err(fault) => Err(fault),
+        };
+        match addition {
+            Ok(addition) => self.append_bundle(by, addition).await,
+            Err(fault) => {
+                let record = audit::event(by, "bundle.append").about(&self.trust_domain);
+                self.written(record, Err(fault))
+            }
+        }
     }
 
     /// Writes a federated bundle; `edit` makes it from the stored one, if there is one.
@@ -270,6 +315,27 @@ pub fn appended(own: &Bundle, addition: &Addition) -> Bundle {
         bundle.sequence += 1;
     }
     bundle
+}
+
+/// A token names its key by the ID alone, also over the two kinds of keys: two keys of one ID are a
+/// mistake of whoever publishes the later one, who would go on to sign what nobody can verify.
+fn key_ids_are_free(own: &Bundle, addition: &Addition) -> Result<(), BundleFault> {
+    let kinds = [
+        (&addition.jwt, &own.jwt_authorities, &own.wit_authorities),
+        (&addition.wit, &own.wit_authorities, &own.jwt_authorities),
+    ];
+    for (keys, same_kind, other_kind) in kinds {
+        let taken = keys.iter().find(|key| {
+            let same_id = |known: &&JwtAuthority| known.key_id == key.key_id;
+            let mut known = same_kind.iter().filter(same_id);
+            known.any(|known| known.public_key != key.public_key)
+                || other_kind.iter().any(|known| same_id(&known))
+        });
+        if let Some(key) = taken {
+            return Err(BundleFault::TakenKeyId(key.key_id.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn append_keys(known: &mut Vec<JwtAuthority>, keys: &[JwtAuthority]) {

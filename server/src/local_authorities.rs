@@ -1,10 +1,16 @@
 //! What operators do to this server's authorities, each act with its audit record.
 
 use crate::audit::{self, AuditEventExt};
-use crate::authority::{Kind, LocalAuthorities, LocalAuthority, LocalFault};
+use crate::authority::{Due, Kind, LocalAuthorities, LocalAuthority, LocalFault};
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use signet_model::AuditEvent;
+use signet_spiffe::SpiffeId;
+
+/// Agents that are named in a line of the log.
+const MAX_LOGGED: usize = 10;
+/// Agents that are named in an audit record: enough to go and look at, and a record stays readable.
+const MAX_RECORDED: usize = 500;
 
 impl Issuer {
     /// The authorities of this kind.
@@ -49,18 +55,97 @@ impl Issuer {
         self.done(record, self.rotation.taint_now(kind, id).await)
     }
 
-    /// Lets the prepared authority sign, and taints the one that signed.
-    pub async fn supersede_authority(
+    /// Begins the replacement of the authorities of this kind, or goes on with it: those that are to
+    /// go, and whether that is news.
+    pub async fn condemn_authorities(
         &self,
         by: &Authorized,
         kind: Kind,
-        (old, next): (&str, &str),
         reason: &str,
+    ) -> Result<(Vec<String>, bool), LocalFault> {
+        let before = self.rotation.due_now(kind);
+        let record = audit::event(by, "authority.condemn").about(kind);
+        let condemned = self.rotation.condemn_now(kind, reason).await;
+        let record = match &condemned {
+            Ok(condemned) => {
+                let ids = condemned.authority_ids.join(" ");
+                record
+                    .about(format!("{kind} authorities {ids}"))
+                    .because(reason)
+            }
+            Err(_) => record,
+        };
+        let ids = condemned.map(|condemned| condemned.authority_ids);
+        let ids = self.done(record, ids)?;
+        Ok((ids, before == Due::Nothing))
+    }
+
+    /// Prepares what takes the place of condemned authorities, if nothing is.
+    pub async fn prepare_successor(
+        &self,
+        by: &Authorized,
+        kind: Kind,
+    ) -> Result<Option<LocalAuthority>, LocalFault> {
+        let record = audit::event(by, "authority.prepare").about(kind);
+        match self.rotation.prepare_successor(kind).await {
+            Ok(None) => Ok(None),
+            Ok(Some(next)) => {
+                let record = record.about(named(kind, &next.authority_id));
+                self.done(record, Ok(Some(next)))
+            }
+            Err(fault) => self.done(record, Err(fault)),
+        }
+    }
+
+    /// Taints the condemned authorities; `next` signs in place of one that still does. Those that are
+    /// tainted by this.
+    pub async fn supersede_authorities(
+        &self,
+        by: &Authorized,
+        kind: Kind,
+        next: &str,
+        reason: &str,
+    ) -> Result<Vec<String>, LocalFault> {
+        let superseded = self.rotation.supersede_now(kind, next).await;
+        self.each_done(by, "authority.supersede", kind, reason, superseded)
+    }
+
+    /// Takes the condemned authorities out of the bundle, once they are tainted. Those that are gone
+    /// by this.
+    pub async fn conclude_replacement(
+        &self,
+        by: &Authorized,
+        kind: Kind,
+    ) -> Result<Vec<String>, LocalFault> {
+        let gone = self.rotation.conclude_now(kind).await;
+        self.each_done(by, "authority.revoke", kind, "", gone)
+    }
+
+    /// Notes that these agents did not confirm in time that they do `what`, and are left behind.
+    pub fn leave_behind(
+        &self,
+        by: &Authorized,
+        kind: Kind,
+        what: &str,
+        agents: &[SpiffeId],
     ) -> Result<(), LocalFault> {
-        let record = audit::event(by, "authority.supersede")
-            .about(named(kind, old))
-            .because(reason);
-        self.done(record, self.rotation.supersede_now(kind, old, next).await)
+        let count = agents.len();
+        let names = |most: usize| -> String {
+            let names = agents.iter().take(most).map(ToString::to_string);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        tracing::warn!(
+            count,
+            agents = names(MAX_LOGGED),
+            kind = %kind,
+            "the replacement of an authority was forced past agents that have not confirmed that they {what}"
+        );
+        let reason = format!(
+            "forced past {count} agents that have not confirmed that they {what}: {}",
+            names(MAX_RECORDED)
+        );
+        let record = audit::event(by, "authority.leave_behind").about(kind);
+        Ok(self.audit.record(record.because(reason))?)
     }
 
     /// Takes a tainted authority out of the bundle.
@@ -92,6 +177,25 @@ impl Issuer {
     ) -> Result<String, LocalFault> {
         let record = audit::event(by, "upstream_authority.revoke").about(shown(id));
         self.done(record, self.rotation.revoke_upstream_now(id).await)
+    }
+
+    fn each_done(
+        &self,
+        by: &Authorized,
+        action: &'static str,
+        kind: Kind,
+        reason: &str,
+        outcome: Result<Vec<String>, LocalFault>,
+    ) -> Result<Vec<String>, LocalFault> {
+        let record = || audit::event(by, action).about(kind).because(reason);
+        let ids = match outcome {
+            Ok(ids) => ids,
+            Err(fault) => return self.done(record(), Err(fault)),
+        };
+        for id in &ids {
+            self.audit.record(record().about(named(kind, id)))?;
+        }
+        Ok(ids)
     }
 
     fn done<T>(&self, record: AuditEvent, outcome: Result<T, LocalFault>) -> Result<T, LocalFault> {

@@ -2,13 +2,14 @@
 //! is ever without an identity that verifies.
 //!
 //! ```text
-//! prepare ─▶ all connected agents have it ─▶ supersede ─▶ none serves anything of the old ─▶ revoke
+//! condemn ─▶ prepare ─▶ all connected agents have it ─▶ supersede ─▶ none serves the old ─▶ revoke
 //! ```
 //!
-//! Where it stands is in the slots and in the bundle alone: an authority that is tainted was
-//! superseded already, so that a replacement which was cut off is taken up by asking for it again.
+//! Which authorities are to go is in the store from the first step to the last, and what is due
+//! follows from what is there ([`crate::authority::Due`]). So a replacement that was cut off, or that
+//! the ordinary rotation ran into, goes on where it stands when it is asked for again.
 
-use crate::authority::{Kind, LocalFault};
+use crate::authority::{Due, Kind, LocalFault};
 use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use crate::sync::Online;
@@ -25,6 +26,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_millis(50);
 /// Agents that are named in one message; the count says how many there are.
 const NAMED: usize = 10;
+/// More steps than any replacement has: somebody undoes them.
+const MAX_STEPS: usize = 32;
 
 /// What is to be replaced, and how.
 #[derive(Debug, Clone)]
@@ -68,6 +71,12 @@ pub enum ReplaceFault {
         /// What they should have done.
         what: &'static str,
     },
+    /// What was done did not last.
+    #[error("the {kind} authorities kept changing: does somebody else change them by hand?")]
+    Restless {
+        /// Which authorities.
+        kind: Kind,
+    },
     /// Nobody listens any more.
     #[error("the caller went away")]
     Abandoned,
@@ -91,6 +100,10 @@ pub struct Progress {
 /// One step of a replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// The authority is to go.
+    Condemned,
+    /// The authority was to go already: its replacement goes on.
+    Resumed,
     /// The successor is published.
     Prepared,
     /// These agents do not have it yet.
@@ -99,6 +112,8 @@ pub enum Step {
     Superseded,
     /// These agents may still serve what the old authority signed.
     Draining(Vec<SpiffeId>),
+    /// These agents did not confirm in time, and are waited for no longer.
+    LeftBehind(Vec<SpiffeId>),
     /// The old authority is gone.
     Revoked,
 }
@@ -149,7 +164,8 @@ impl Issuer {
         }
     }
 
-    /// Replaces the authorities, one kind after the other, and tells how far it is.
+    /// Replaces the authorities, one kind after the other, and tells how far it is. X.509 authorities
+    /// below an upstream one come last: they cannot be replaced here, and must not keep the others.
     pub async fn replace_authorities(
         &self,
         by: &Authorized,
@@ -157,7 +173,10 @@ impl Issuer {
         tell: mpsc::Sender<Progress>,
     ) -> Result<(), ReplaceFault> {
         let begun = Instant::now();
-        for &kind in &wanted.kinds {
+        let is_refused = |kind: &Kind| *kind == Kind::X509 && self.rotation.parent.is_upstream();
+        let mut kinds = wanted.kinds.clone();
+        kinds.sort_by_key(is_refused);
+        for kind in kinds {
             let replacing = Replacing {
                 issuer: self,
                 by,
@@ -184,40 +203,77 @@ struct Replacing<'a> {
 
 impl Replacing<'_> {
     async fn run(&self) -> Result<(), ReplaceFault> {
-        let superseded = self.issuer.rotation.superseded(self.kind);
-        let old = match superseded.map_err(self.failed("look up"))? {
-            Some(old) => old,
-            None => self.supersede().await?,
-        };
-        let told = |step| self.told(&old, "", step);
-        let serves = "serve nothing of the old authority";
-        self.until_none(serves, Online::unready, |agents| {
-            told(Step::Draining(agents))
-        })
-        .await?;
-        let revoked = self.issuer.revoke_authority(self.by, self.kind, &old).await;
-        revoked.map_err(self.failed("revoke"))?;
-        self.say(told(Step::Revoked)).await
+        let reason = &self.wanted.reason;
+        let condemned = self.issuer.condemn_authorities(self.by, self.kind, reason);
+        let (condemned, is_new) = condemned.await.map_err(self.failed("condemn"))?;
+        for id in &condemned {
+            let step = if is_new {
+                Step::Condemned
+            } else {
+                Step::Resumed
+            };
+            self.say(self.told(id, "", step)).await?;
+        }
+        let first = condemned.first().map_or("", String::as_str);
+        for _ in 0..MAX_STEPS {
+            match self.issuer.rotation.due_now(self.kind) {
+                Due::Prepare => self.prepare(first).await?,
+                Due::Supersede(next) => self.supersede(first, &next).await?,
+                Due::Taint(_) => self.supersede(first, "").await?,
+                Due::Revoke(_) => self.revoke(first).await?,
+                Due::Nothing => return self.conclude().await,
+            }
+        }
+        Err(ReplaceFault::Restless { kind: self.kind })
     }
 
-    /// The authority that signs gives way to a new one. Its ID.
-    async fn supersede(&self) -> Result<String, ReplaceFault> {
-        let found = self.issuer.local_authorities(self.kind);
-        let old = found.map_err(self.failed("look up"))?.active.authority_id;
-        let next = self.issuer.prepare_authority(self.by, self.kind).await;
-        let next = next.map_err(self.failed("prepare"))?.authority_id;
-        let told = |step| self.told(&old, &next, step);
-        self.say(told(Step::Prepared)).await?;
-        self.until_none("have the new authority", Online::awaited, |agents| {
-            told(Step::Spreading(agents))
-        })
+    async fn prepare(&self, old: &str) -> Result<(), ReplaceFault> {
+        let prepared = self.issuer.prepare_successor(self.by, self.kind).await;
+        match prepared.map_err(self.failed("prepare"))? {
+            Some(next) => {
+                let told = self.told(old, &next.authority_id, Step::Prepared);
+                self.say(told).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The authority that signs gives way to the one that is known to all.
+    async fn supersede(&self, old: &str, next: &str) -> Result<(), ReplaceFault> {
+        let have = "have the new authority";
+        self.until_none(
+            have,
+            Online::awaited,
+            |step| self.told(old, next, step),
+            Step::Spreading,
+        )
         .await?;
-        let reason = &self.wanted.reason;
-        let issuer = self.issuer;
-        let superseded = issuer.supersede_authority(self.by, self.kind, (&old, &next), reason);
-        superseded.await.map_err(self.failed("supersede"))?;
-        self.say(told(Step::Superseded)).await?;
-        Ok(old)
+        let (issuer, reason) = (self.issuer, &self.wanted.reason);
+        let superseded = issuer.supersede_authorities(self.by, self.kind, next, reason);
+        for id in superseded.await.map_err(self.failed("supersede"))? {
+            self.say(self.told(&id, next, Step::Superseded)).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, old: &str) -> Result<(), ReplaceFault> {
+        let serve = "serve nothing of the old authority";
+        self.until_none(
+            serve,
+            Online::unready,
+            |step| self.told(old, "", step),
+            Step::Draining,
+        )
+        .await?;
+        self.conclude().await
+    }
+
+    async fn conclude(&self) -> Result<(), ReplaceFault> {
+        let gone = self.issuer.conclude_replacement(self.by, self.kind).await;
+        for id in gone.map_err(self.failed("revoke"))? {
+            self.say(self.told(&id, "", Step::Revoked)).await?;
+        }
+        Ok(())
     }
 
     /// Waits until no connected agent lags behind the bundle as it is now, or patience ends.
@@ -225,7 +281,8 @@ impl Replacing<'_> {
         &self,
         what: &'static str,
         lagging: fn(&Online, Revision) -> Vec<SpiffeId>,
-        told: impl Fn(Vec<SpiffeId>) -> Progress,
+        told: impl Fn(Step) -> Progress,
+        waiting: fn(Vec<SpiffeId>) -> Step,
     ) -> Result<(), ReplaceFault> {
         let online = &self.issuer.online;
         let revision = self.published_at();
@@ -240,20 +297,27 @@ impl Replacing<'_> {
             };
             let now = Instant::now();
             if now >= give_up {
+                if self.wanted.force {
+                    self.leave_behind(what, &agents)?;
+                    return self.say(told(Step::LeftBehind(agents))).await;
+                }
                 let count = agents.len();
-                return match self.wanted.force {
-                    true => Ok(()),
-                    false => Err(ReplaceFault::Unconfirmed { count, first, what }),
-                };
+                return Err(ReplaceFault::Unconfirmed { count, first, what });
             }
             if now >= tell_next {
                 tell_next = now + TELL_EVERY;
-                self.say(told(agents)).await?;
+                self.say(told(waiting(agents))).await?;
             }
             let until = give_up.min(tell_next);
             let _nothing_new = tokio::time::timeout_at(until, news.changed()).await;
             tokio::time::sleep(COUNT_EVERY).await;
         }
+    }
+
+    fn leave_behind(&self, what: &str, agents: &[SpiffeId]) -> Result<(), ReplaceFault> {
+        let (by, kind) = (self.by, self.kind);
+        let kept = self.issuer.leave_behind(by, kind, what, agents);
+        kept.map_err(self.failed("record who is left behind by"))
     }
 
     /// The revision of our bundle: whoever has it has everything that was published.

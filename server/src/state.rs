@@ -5,7 +5,7 @@
 //! Readers never touch the store. Several plans may be under way at once: each carries
 //! preconditions, and one that lost a race is made again from the newer index.
 
-use signet_datastore::records::{Fact, Ledger, RecordError, Slot, Stored, keys};
+use signet_datastore::records::{Condemnation, Fact, Ledger, RecordError, Slot, Stored, keys};
 use signet_datastore::{ChangeFeed, Commit, Committed, FeedError, Store, StoreError};
 use signet_model::{Affected, Change, Entry, Index, Revision};
 use signet_runtime::Stop;
@@ -44,7 +44,8 @@ pub enum StateError {
 pub struct Plan {
     changes: Vec<Change>,
     slots: Vec<Slot>,
-    dropped_slots: Vec<String>,
+    condemned: Vec<Condemnation>,
+    dropped: Vec<String>,
     claims: Vec<(String, String)>,
     releases: Vec<String>,
     unchanged: Vec<String>,
@@ -91,7 +92,21 @@ impl Plan {
     /// Deletes a slot of an authority.
     #[must_use]
     pub fn drop_slot(mut self, slot: &Slot) -> Self {
-        self.dropped_slots.push(slot.key());
+        self.dropped.push(slot.key());
+        self
+    }
+
+    /// Puts what is being replaced.
+    #[must_use]
+    pub fn condemn(mut self, condemned: Condemnation) -> Self {
+        self.condemned.push(condemned);
+        self
+    }
+
+    /// Deletes what was being replaced: it is done.
+    #[must_use]
+    pub fn drop_condemnation(mut self, condemned: &Condemnation) -> Self {
+        self.dropped.push(condemned.key());
         self
     }
 
@@ -104,7 +119,10 @@ impl Plan {
 
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.slots.is_empty() && self.dropped_slots.is_empty()
+        self.changes.is_empty()
+            && self.slots.is_empty()
+            && self.condemned.is_empty()
+            && self.dropped.is_empty()
     }
 
     fn claim(mut self, entry: &Entry) -> Self {
@@ -126,6 +144,7 @@ pub struct Snapshot {
     pub index: Index,
     ledger: Ledger,
     slots: BTreeMap<String, Slot>,
+    condemned: BTreeMap<String, Condemnation>,
 }
 
 impl Snapshot {
@@ -135,12 +154,18 @@ impl Snapshot {
             index,
             ledger: Ledger::default(),
             slots: BTreeMap::new(),
+            condemned: BTreeMap::new(),
         }
     }
 
     /// The slots of all authorities of all servers.
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.slots.values()
+    }
+
+    /// The authorities of one kind that a server is replacing.
+    pub fn condemned(&self, server_id: &str, kind: &str) -> Option<&Condemnation> {
+        self.condemned.get(&keys::condemnation(server_id, kind))
     }
 
     /// The revision that wrote the record with this key.
@@ -170,7 +195,10 @@ impl Snapshot {
         for slot in &plan.slots {
             commit = self.ledger.replace(commit, slot);
         }
-        for key in &plan.dropped_slots {
+        for condemned in &plan.condemned {
+            commit = self.ledger.replace(commit, condemned);
+        }
+        for key in &plan.dropped {
             commit = self.ledger.delete(commit, key);
         }
         for (key, owner) in &plan.claims {
@@ -195,11 +223,17 @@ impl Snapshot {
     }
 
     fn take(&mut self, fact: Fact) -> Option<Affected> {
-        if let Fact::Slot(slot) = fact {
-            self.slots.insert(slot.key(), slot);
-            return None;
+        match fact {
+            Fact::Slot(slot) => {
+                self.slots.insert(slot.key(), slot);
+                None
+            }
+            Fact::Condemnation(condemned) => {
+                self.condemned.insert(condemned.key(), condemned);
+                None
+            }
+            other => other.into_change().map(|change| self.index.apply(&change)),
         }
-        fact.into_change().map(|change| self.index.apply(&change))
     }
 
     fn apply(&mut self, committed: &Committed) -> Result<Vec<Affected>, RecordError> {
@@ -207,6 +241,7 @@ impl Snapshot {
         let mut affected = Vec::new();
         for key in &committed.deletes {
             self.slots.remove(key);
+            self.condemned.remove(key);
             affected.extend(keys::deleted(key, &trust_domain).map(|gone| self.index.apply(&gone)));
         }
         for fact in self.ledger.apply(committed, &trust_domain)? {

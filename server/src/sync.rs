@@ -9,6 +9,7 @@ use signet_model::{Entry, EntryId, Revision, holdings_lines};
 use signet_proto::spire::types as wire;
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -184,29 +185,45 @@ impl Difference {
 pub struct Online {
     since: Instant,
     agents: Mutex<HashMap<SpiffeId, Seen>>,
+    opened: AtomicU64,
     acknowledged: watch::Sender<u64>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Seen {
-    streams: usize,
+    streams: Vec<Opened>,
     applied: Revision,
-    ready: Revision,
     heard: Instant,
+}
+
+/// An open stream, and up to which revision the agent said over it that it is ready. What a program
+/// served says nothing of the one that was started in its place: its keys are gone.
+#[derive(Debug, Clone, Copy)]
+struct Opened {
+    number: u64,
+    ready: Revision,
 }
 
 impl Seen {
     fn now() -> Self {
         Self {
-            streams: 0,
+            streams: Vec::new(),
             applied: Revision(0),
-            ready: Revision(0),
             heard: Instant::now(),
         }
     }
 
+    /// By the newest stream: the agent opens the next before it leaves one.
+    fn ready(&self) -> Option<Revision> {
+        self.streams.last().map(|stream| stream.ready)
+    }
+
+    fn is_connected(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
     fn is_waited_for(&self) -> bool {
-        self.streams > 0 || self.heard.elapsed() < WAITED_FOR
+        self.is_connected() || self.heard.elapsed() < WAITED_FOR
     }
 }
 
@@ -239,19 +256,25 @@ impl Online {
 
     /// An agent opened a stream; it counts until the value is dropped.
     pub fn enter(self: &Arc<Self>, agent: &SpiffeId) -> Presence {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let opened = Opened {
+            number,
+            ready: Revision(0),
+        };
         self.with(|agents| {
             let seen = agents.entry(agent.clone()).or_insert_with(Seen::now);
-            seen.streams += 1;
+            seen.streams.push(opened);
         });
         Presence {
             agent: agent.clone(),
+            number,
             online: self.clone(),
         }
     }
 
     /// How many agents have a stream.
     pub fn count(&self) -> usize {
-        self.with(|agents| agents.values().filter(|seen| seen.streams > 0).count())
+        self.with(|agents| agents.values().filter(|seen| seen.is_connected()).count())
     }
 
     /// An agent that asks now and then, as SPIRE's do, was given our bundle of this revision.
@@ -285,25 +308,16 @@ impl Online {
 
     /// Forgets the agents without a stream that are no longer known.
     pub fn forget(&self, is_known: impl Fn(&SpiffeId) -> bool) {
-        self.with(|agents| agents.retain(|id, seen| seen.streams > 0 || is_known(id)));
-    }
-
-    /// The connected agents that have not applied this revision yet.
-    pub fn behind(&self, revision: Revision) -> Vec<SpiffeId> {
-        self.with(|agents| {
-            let connected = agents.iter().filter(|(_, seen)| seen.streams > 0);
-            let behind = connected.filter(|(_, seen)| seen.applied < revision);
-            behind.map(|(id, _)| id.clone()).collect()
-        })
+        self.with(|agents| agents.retain(|id, seen| seen.is_connected() || is_known(id)));
     }
 
     /// The agents that may serve what follows from an earlier revision: connected ones that are not
     /// ready, and those that ask now and then and have not fetched it.
     pub fn unready(&self, revision: Revision) -> Vec<SpiffeId> {
         self.with(|agents| {
-            let unready = agents.iter().filter(|(_, seen)| match seen.streams {
-                0 => seen.applied < revision && seen.is_waited_for(),
-                _ => seen.ready < revision,
+            let unready = agents.iter().filter(|(_, seen)| match seen.ready() {
+                None => seen.applied < revision && seen.is_waited_for(),
+                Some(ready) => ready < revision,
             });
             unready.map(|(id, _)| id.clone()).collect()
         })
@@ -311,10 +325,7 @@ impl Online {
 
     /// Up to which revision this agent serves all that is its; none if it has no stream.
     pub fn ready(&self, agent: &SpiffeId) -> Option<Revision> {
-        self.with(|agents| {
-            let seen = agents.get(agent).filter(|seen| seen.streams > 0);
-            seen.map(|seen| seen.ready)
-        })
+        self.with(|agents| agents.get(agent).and_then(Seen::ready))
     }
 
     /// Changes with each acknowledgement and each agent that leaves.
@@ -331,6 +342,7 @@ impl Online {
 #[derive(Debug)]
 pub struct Presence {
     agent: SpiffeId,
+    number: u64,
     online: Arc<Online>,
 }
 
@@ -342,8 +354,10 @@ impl Presence {
                 return;
             };
             seen.applied = seen.applied.max(revision);
-            if ready {
-                seen.ready = seen.ready.max(revision);
+            let mut streams = seen.streams.iter_mut();
+            let own = streams.find(|stream| stream.number == self.number);
+            if let Some(own) = own.filter(|_| ready) {
+                own.ready = own.ready.max(revision);
             }
         });
         self.online.acknowledged.send_modify(|count| *count += 1);
@@ -354,10 +368,52 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.online.with(|agents| {
             if let Some(seen) = agents.get_mut(&self.agent) {
-                seen.streams -= 1;
+                seen.streams.retain(|stream| stream.number != self.number);
                 seen.heard = Instant::now();
             }
         });
         self.online.acknowledged.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent() -> SpiffeId {
+        SpiffeId::parse("spiffe://example.org/spire/agent/a").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_was_started_again_is_not_ready_for_what_the_one_before_served() {
+        let online = Arc::new(Online::default());
+        let before = online.enter(&agent());
+        before.acknowledge(Revision(7), true);
+        assert_eq!(online.ready(&agent()), Some(Revision(7)));
+        // It came back before the server saw the old stream end.
+        let after = online.enter(&agent());
+        assert_eq!(online.ready(&agent()), Some(Revision(0)));
+        assert_eq!(online.unready(Revision(7)), [agent()]);
+        drop(before);
+        assert_eq!(online.ready(&agent()), Some(Revision(0)));
+        after.acknowledge(Revision(7), false);
+        assert_eq!(online.ready(&agent()), Some(Revision(0)));
+        after.acknowledge(Revision(7), true);
+        assert_eq!(online.ready(&agent()), Some(Revision(7)));
+        drop(after);
+        assert_eq!(online.ready(&agent()), None);
+        let back = online.enter(&agent());
+        assert_eq!(online.unready(Revision(7)), [agent()]);
+        drop(back);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_came_to_nothing_leaves_the_older_one_in_force() {
+        let online = Arc::new(Online::default());
+        let first = online.enter(&agent());
+        first.acknowledge(Revision(3), true);
+        drop(online.enter(&agent()));
+        assert_eq!(online.ready(&agent()), Some(Revision(3)));
+        assert_eq!(online.count(), 1);
     }
 }

@@ -9,13 +9,12 @@ use crate::judges::{
     x509_facts,
 };
 
-/// The authority's key, the key of JWT-SVIDs, the workload's key: each type in each place that takes
-/// it. Agents make no larger RSA keys for workloads.
+/// The authority's key, the key of JWT-SVIDs, the workload's key: each type in each place.
 const EVERYWHERE: [[&str; 3]; 4] = [
     ["ec-p256", "ec-p384", "rsa-2048"],
     ["ec-p384", "ec-p256", "ec-p384"],
     ["rsa-2048", "rsa-4096", "ec-p256"],
-    ["rsa-4096", "rsa-2048", "rsa-2048"],
+    ["rsa-4096", "rsa-2048", "rsa-4096"],
 ];
 
 pub(crate) fn server_with(ca: &str, jwt: &str) -> ServerSettings {
@@ -65,7 +64,7 @@ async fn an_rsa_2048_authority_serves_a_workload_with_a_p256_key() {
 }
 
 #[tokio::test]
-async fn an_rsa_4096_authority_serves_a_workload_with_an_rsa_2048_key() {
+async fn an_rsa_4096_authority_serves_a_workload_with_an_rsa_4096_key() {
     a_workload_is_served(EVERYWHERE[3]).await;
 }
 

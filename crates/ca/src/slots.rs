@@ -25,6 +25,17 @@ impl Kind {
     /// All there are.
     pub const ALL: [Self; 4] = [Self::X509, Self::Jwt, Self::JwtAlternative, Self::Wit];
 
+    /// What it is called where a name must be one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::X509 => "x509",
+            Self::Jwt => "jwt",
+            Self::JwtAlternative => "jwt-alternative",
+            Self::Wit => "wit",
+        }
+    }
+
     /// The name of `slot` in the store.
     #[must_use]
     pub fn slot_name(self, slot: SlotId) -> &'static str {

@@ -20,12 +20,14 @@ use futures::Stream;
 use rustls::ServerConfig;
 use signet_runtime::Tasks;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::conn::TlsConn;
 use crate::established::{Established, MAX_ANONYMOUS};
 use crate::listener::Listener;
 use crate::peer::{PeerInfo, VerifiedPeer};
+use crate::refusals::Refusals;
 use crate::refused::PeerRefused;
 use crate::server::{ALPN, ServerTls, server_config};
 use crate::{TlsError, Trust};
@@ -51,6 +53,7 @@ pub struct Acceptor {
     tasks: Tasks,
     max_handshakes: usize,
     established: Established,
+    refusals: Arc<Refusals>,
 }
 
 impl Acceptor {
@@ -65,6 +68,7 @@ impl Acceptor {
             tasks: tasks.clone(),
             max_handshakes: MAX_HANDSHAKES,
             established: Established::new(MAX_ANONYMOUS),
+            refusals: Arc::default(),
         })
     }
 
@@ -146,7 +150,7 @@ impl Acceptor {
                     () = stop.stopped() => {}
                     _ = finished.send(Ok(connection)) => {}
                 },
-                Err(failed) => failed.log(addr),
+                Err(failed) => failed.log(addr, &acceptor.refusals),
             }
         });
     }
@@ -249,12 +253,17 @@ impl HandshakeFailed {
 
     /// The one record of a failed handshake. Load balancers connect and close all the time, so a
     /// broken connection is no news.
-    fn log(&self, addr: Option<SocketAddr>) {
+    fn log(&self, addr: Option<SocketAddr>, refusals: &Refusals) {
         let peer_addr = addr.map_or_else(|| "memory".to_owned(), |addr| addr.to_string());
         let reason = self.reason();
         match self {
             Self::Broken(_) => tracing::debug!(peer_addr, reason, "a TLS handshake broke off"),
-            _ => tracing::warn!(peer_addr, reason, "a TLS handshake was refused"),
+            _ => match refusals.one_more(Instant::now()) {
+                Some(untold) => {
+                    tracing::warn!(peer_addr, reason, untold, "a TLS handshake was refused");
+                }
+                None => tracing::debug!(peer_addr, reason, "a TLS handshake was refused"),
+            },
         }
     }
 

@@ -19,6 +19,7 @@ mod identity;
 mod listener;
 mod peer;
 mod provider;
+mod refusals;
 mod refused;
 mod server;
 mod time;

@@ -91,6 +91,7 @@ impl DiskUpstream {
                 *known = Some(Arc::new(UpstreamBundle {
                     x509_authorities: roots.to_vec(),
                     jwt_authorities: None,
+                    wit_authorities: None,
                 }));
             }
             !same

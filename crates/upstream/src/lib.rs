@@ -22,6 +22,6 @@ mod validate;
 
 pub(crate) use note::note;
 
-pub use mint::{MINT_TIMEOUT, PUBLISH_TIMEOUT, mint, publish};
+pub use mint::{MINT_TIMEOUT, PUBLISH_TIMEOUT, mint, publish_jwt, publish_wit};
 pub use port::{MintedCa, UpstreamAuthority, UpstreamBundle, UpstreamError};
 pub use validate::{InvalidAnswer, MAX_ROOTS, UpstreamCa, validate};

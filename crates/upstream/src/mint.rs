@@ -38,15 +38,33 @@ pub async fn mint(
     )?)
 }
 
-/// Has `upstream` publish `key`; `None` if it keeps no such keys.
+/// Has `upstream` publish `key` for JWT-SVIDs; `None` if it keeps no such keys.
 ///
 /// # Errors
 /// [`UpstreamError`]: then the key is to be taken as not published. So it is if the answer lacks it.
-pub async fn publish(
+pub async fn publish_jwt(
     upstream: &dyn UpstreamAuthority,
     key: &JwtAuthority,
 ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
-    let published = within(PUBLISH_TIMEOUT, upstream.publish_jwt_key(key)).await?;
+    published(upstream.publish_jwt_key(key), key).await
+}
+
+/// Has `upstream` publish `key` for WIT-SVIDs; `None` if it keeps no such keys.
+///
+/// # Errors
+/// As those of [`publish_jwt`].
+pub async fn publish_wit(
+    upstream: &dyn UpstreamAuthority,
+    key: &JwtAuthority,
+) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+    published(upstream.publish_wit_key(key), key).await
+}
+
+async fn published(
+    call: impl Future<Output = Result<Option<Vec<JwtAuthority>>, UpstreamError>>,
+    key: &JwtAuthority,
+) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+    let published = within(PUBLISH_TIMEOUT, call).await?;
     if let Some(keys) = &published {
         crate::validate::check_published(keys, key)?;
     }

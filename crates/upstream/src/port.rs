@@ -44,6 +44,17 @@ pub trait UpstreamAuthority: Send + Sync {
         key: &JwtAuthority,
     ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError>;
 
+    /// The same for a key of ours for WIT-SVIDs. Few upstreams keep such keys, SPIRE's do not.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; then the key is to be taken as not published.
+    async fn publish_wit_key(
+        &self,
+        _key: &JwtAuthority,
+    ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+        Ok(None)
+    }
+
     /// The upstream's latest bundle as it is known, changed with each update. `None` until it is
     /// first known.
     fn bundle(&self) -> watch::Receiver<Option<Arc<UpstreamBundle>>>;
@@ -69,6 +80,8 @@ pub struct UpstreamBundle {
     pub x509_authorities: Vec<X509Authority>,
     /// Keys for JWT-SVIDs; `None` if this upstream keeps none.
     pub jwt_authorities: Option<Vec<JwtAuthority>>,
+    /// Keys for WIT-SVIDs; `None` if this upstream keeps none.
+    pub wit_authorities: Option<Vec<JwtAuthority>>,
 }
 
 /// Why an upstream did not do what it was asked.

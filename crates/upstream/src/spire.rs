@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! agent ── Workload API ──▶ SVID, bundle ──▶ session (mTLS) ──▶ NewDownstreamX509CA
-//!   (socket of this node)                        │              PublishJWTAuthority
+//!   (socket of this node)                        │              PublishJWT-/WITAuthority
 //!                                                └── every 5 s: GetBundle, taints included
 //! ```
 
@@ -18,7 +18,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use signet_proto::spire::server::bundle::v1::bundle_client::BundleClient;
-use signet_proto::spire::server::bundle::v1::{GetBundleRequest, PublishJwtAuthorityRequest};
+use signet_proto::spire::server::bundle::v1::{
+    GetBundleRequest, PublishJwtAuthorityRequest, PublishWitAuthorityRequest,
+};
 use signet_proto::spire::server::svid::v1::NewDownstreamX509caRequest;
 use signet_proto::spire::server::svid::v1::svid_client::SvidClient;
 use signet_runtime::{Backoff, Clock, Stop};
@@ -26,7 +28,7 @@ use signet_spiffe::{JwtAuthority, TrustDomain, csr};
 use signet_tls::{KeyExchange, ServerAddress};
 use tokio::sync::watch;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 use crate::{MintedCa, UpstreamAuthority, UpstreamBundle, UpstreamError};
 pub use convert::BadBundle;
@@ -126,6 +128,15 @@ impl SpireUpstream {
     }
 }
 
+/// The answer; none of an upstream that keeps no such keys.
+fn if_kept<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Status> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.into_inner())),
+        Err(status) if status.code() == Code::Unimplemented => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
 fn bad(source: BadBundle) -> UpstreamError {
     UpstreamError::Refused(Box::new(source))
 }
@@ -176,15 +187,29 @@ impl UpstreamAuthority for SpireUpstream {
         let published = self
             .call(|channel| async move {
                 let mut client = BundleClient::new(channel);
-                match client.publish_jwt_authority(request).await {
-                    Ok(answer) => Ok(Some(answer.into_inner())),
-                    Err(status) if status.code() == Code::Unimplemented => Ok(None),
-                    Err(status) => Err(status),
-                }
+                if_kept(client.publish_jwt_authority(request).await)
             })
             .await?;
         published
             .map(|answer| convert::keys(&answer.jwt_authorities).map_err(bad))
+            .transpose()
+    }
+
+    async fn publish_wit_key(
+        &self,
+        key: &JwtAuthority,
+    ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+        let request = PublishWitAuthorityRequest {
+            wit_authority: Some(convert::wit_to_wire(key)),
+        };
+        let published = self
+            .call(|channel| async move {
+                let mut client = BundleClient::new(channel);
+                if_kept(client.publish_wit_authority(request).await)
+            })
+            .await?;
+        published
+            .map(|answer| convert::wit_keys(&answer.wit_authorities).map_err(bad))
             .transpose()
     }
 

@@ -13,7 +13,8 @@ use signet_spiffe::path::{PathError, SignerDefect};
 use signet_spiffe::{JwtAuthority, TrustDomain};
 use signet_upstream::testing::{Behaviour, FakeUpstream, Pki, contract, request};
 use signet_upstream::{
-    InvalidAnswer, MINT_TIMEOUT, MintedCa, UpstreamCa, UpstreamError, mint, publish, validate,
+    InvalidAnswer, MINT_TIMEOUT, MintedCa, UpstreamCa, UpstreamError, mint, publish_jwt,
+    publish_wit, validate,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,7 +60,7 @@ async fn the_fake_keeps_the_contract_with_and_without_jwt_keys() {
     let clock = clock();
     let fake = FakeUpstream::new(Pki::new("root", now()), Arc::clone(&clock));
     contract::check(&fake, &trust_domain(), &clock).await;
-    let fake = FakeUpstream::new(Pki::new("root", now()), Arc::clone(&clock)).with_jwt_keys();
+    let fake = FakeUpstream::new(Pki::new("root", now()), Arc::clone(&clock)).with_keys();
     contract::check(&fake, &trust_domain(), &clock).await;
 }
 
@@ -274,15 +275,20 @@ async fn an_answer_that_is_refused_says_what_is_wrong_and_is_not_tried_at_once()
 
 #[tokio::test(start_paused = true)]
 async fn a_published_key_that_is_not_in_the_answer_is_not_published() {
-    let fake = FakeUpstream::new(Pki::new("root", now()), clock()).with_jwt_keys();
+    let fake = FakeUpstream::new(Pki::new("root", now()), clock()).with_keys();
     let key = |id: &str| {
         let (key, _) = request(&trust_domain(), KeyType::EcP256);
         JwtAuthority::new(id.to_owned(), key.public_key().clone()).unwrap()
     };
-    publish(&fake, &key("one")).await.unwrap().unwrap();
-    let taken = publish(&fake, &key("one")).await.unwrap_err();
-    assert!(matches!(
-        taken,
-        UpstreamError::Answer(InvalidAnswer::NotPublished)
-    ));
+    publish_jwt(&fake, &key("one")).await.unwrap().unwrap();
+    publish_wit(&fake, &key("two")).await.unwrap().unwrap();
+    for taken in [
+        publish_jwt(&fake, &key("one")).await,
+        publish_wit(&fake, &key("two")).await,
+    ] {
+        assert!(matches!(
+            taken,
+            Err(UpstreamError::Answer(InvalidAnswer::NotPublished))
+        ));
+    }
 }

@@ -60,6 +60,7 @@ impl PkiUpstream {
         let bundle = UpstreamBundle {
             x509_authorities: vec![root.clone()],
             jwt_authorities: None,
+            wit_authorities: None,
         };
         self.bundle.send_if_modified(|known| {
             let changed = known.as_deref() != Some(&bundle);

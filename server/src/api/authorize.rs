@@ -276,10 +276,12 @@ fn metric_name(path: &str) -> Option<String> {
         return None; // a peer must not be able to fill the registry with names
     }
     let service = service.strip_prefix("spire.api.server.").unwrap_or(service);
-    let service = service.replace('.', "_").to_lowercase();
-    Some(format!("rpc_{service}_{}", snake(method)))
+    let words: Vec<_> = service.split('.').map(snake).collect();
+    Some(format!("rpc_{}_{}", words.join("_"), snake(method)))
 }
 
+/// A word begins with a capital after a small letter, and with the last capital of a row, or the one
+/// after a digit, if a small letter follows: `X509Authority`, but not `X509SVID`.
 fn snake(name: &str) -> String {
     let mut snake = String::new();
     let mut before = ' ';
@@ -287,7 +289,7 @@ fn snake(name: &str) -> String {
     while let Some(letter) = rest.next() {
         let begins = letter.is_ascii_uppercase()
             && (before.is_ascii_lowercase()
-                || before.is_ascii_uppercase()
+                || (before.is_ascii_uppercase() || before.is_ascii_digit())
                     && rest.peek().is_some_and(char::is_ascii_lowercase));
         if begins {
             snake.push('_');
@@ -329,6 +331,33 @@ mod tests {
         let path = "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries";
         let name = metric_name(path).unwrap();
         assert_eq!(name, "rpc_entry_v1_entry_sync_authorized_entries");
+        for (path, name) in [
+            (
+                "localauthority.v1.LocalAuthority/PrepareX509Authority",
+                "localauthority_v1_local_authority_prepare_x509_authority",
+            ),
+            (
+                "localauthority.v1.LocalAuthority/TaintX509UpstreamAuthority",
+                "localauthority_v1_local_authority_taint_x509_upstream_authority",
+            ),
+            (
+                "localauthority.v1.LocalAuthority/GetJWTAuthorityState",
+                "localauthority_v1_local_authority_get_jwt_authority_state",
+            ),
+            ("svid.v1.SVID/MintX509SVID", "svid_v1_svid_mint_x509svid"),
+            (
+                "svid.v1.SVID/NewDownstreamX509CA",
+                "svid_v1_svid_new_downstream_x509ca",
+            ),
+            ("svid.v1.SVID/NewJWTSVID", "svid_v1_svid_new_jwtsvid"),
+            (
+                "bundle.v1.Bundle/PublishWITAuthority",
+                "bundle_v1_bundle_publish_wit_authority",
+            ),
+        ] {
+            let found = metric_name(&format!("/spire.api.server.{path}"));
+            assert_eq!(found, Some(format!("rpc_{name}")));
+        }
         assert_eq!(metric_name("/made.up/Name"), None);
     }
 

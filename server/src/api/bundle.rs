@@ -82,11 +82,22 @@ impl bundle_server::Bundle for BundleService {
 
     async fn publish_wit_authority(
         &self,
-        _request: Request<api::PublishWitAuthorityRequest>,
+        request: Request<api::PublishWitAuthorityRequest>,
     ) -> Result<Response<api::PublishWitAuthorityResponse>, Status> {
-        Err(Status::unimplemented(
-            "WIT-SVIDs are not enabled on this server",
-        ))
+        let by = authorized(&request)?;
+        let key = request.into_inner().wit_authority;
+        let key = key.ok_or_else(|| Status::invalid_argument("missing WIT authority"))?;
+        let key = types::read_wit_authority(&key)?;
+        let published = self.0.publish_wit(&by, key).await;
+        let own = published.map_err(|fault| status(&fault))?;
+        let wit_authorities = own
+            .wit_authorities
+            .iter()
+            .map(types::wit_authority)
+            .collect();
+        Ok(Response::new(api::PublishWitAuthorityResponse {
+            wit_authorities,
+        }))
     }
 
     async fn list_federated_bundles(
@@ -281,7 +292,7 @@ fn code(fault: &BundleFault) -> Code {
     match fault {
         BundleFault::Malformed(_) | BundleFault::Own(_) => Code::InvalidArgument,
         BundleFault::NotFound => Code::NotFound,
-        BundleFault::Exists => Code::AlreadyExists,
+        BundleFault::Exists | BundleFault::TakenKeyId(_) => Code::AlreadyExists,
         BundleFault::InUse(_) => Code::FailedPrecondition,
         BundleFault::Upstream(error) if error.is_transient() => Code::Unavailable,
         BundleFault::Upstream(_) => Code::Internal,

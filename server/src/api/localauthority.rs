@@ -289,7 +289,6 @@ fn status(fault: &LocalFault) -> Status {
         LocalFault::Initializing | LocalFault::Audit(_) => Code::Unavailable,
         LocalFault::NoId
         | LocalFault::NotNext
-        | LocalFault::NotActive
         | LocalFault::Active
         | LocalFault::Prepared
         | LocalFault::Unknown
@@ -297,7 +296,9 @@ fn status(fault: &LocalFault) -> Status {
         LocalFault::NotPrepared | LocalFault::AlreadyTainted | LocalFault::NotTainted => {
             Code::Internal
         }
-        LocalFault::HasUpstream | LocalFault::NoUpstream => Code::FailedPrecondition,
+        LocalFault::HasUpstream | LocalFault::NoUpstream | LocalFault::UpstreamHas { .. } => {
+            Code::FailedPrecondition
+        }
         LocalFault::Step(AuthorityFault::State(error)) => code_of(error),
         LocalFault::Step(_) => Code::Internal,
     };

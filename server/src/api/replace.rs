@@ -125,16 +125,19 @@ fn read_kinds(issuer: &Issuer, wanted: &[String]) -> Result<Vec<Kind>, Status> {
 
 fn progress(told: &Progress) -> api::ReplaceAuthorityProgress {
     let (step, waiting) = match &told.step {
+        Step::Condemned => (WireStep::Condemned, None),
+        Step::Resumed => (WireStep::Resumed, None),
         Step::Prepared => (WireStep::Prepared, None),
         Step::Spreading(agents) => (WireStep::Spreading, Some(agents)),
         Step::Superseded => (WireStep::Superseded, None),
         Step::Draining(agents) => (WireStep::Draining, Some(agents)),
+        Step::LeftBehind(agents) => (WireStep::LeftBehind, Some(agents)),
         Step::Revoked => (WireStep::Revoked, None),
     };
     let waiting = waiting.map_or(&[][..], Vec::as_slice);
     api::ReplaceAuthorityProgress {
         step: step.into(),
-        kind: told.kind.to_string(),
+        kind: told.kind.word().to_owned(),
         authority_id: told.authority_id.clone(),
         successor_id: told.successor_id.clone(),
         waiting_for: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
@@ -158,6 +161,7 @@ fn exposure(found: &Exposure) -> api::Exposure {
 fn status(fault: &ReplaceFault) -> Status {
     let code = match fault {
         ReplaceFault::Unconfirmed { .. } => Code::DeadlineExceeded,
+        ReplaceFault::Restless { .. } => Code::Aborted,
         ReplaceFault::Abandoned => Code::Cancelled,
         ReplaceFault::Step { source, .. } => match source {
             LocalFault::Step(AuthorityFault::State(error)) => code_of(error),

@@ -351,17 +351,31 @@ pub fn read_jwt_authorities(keys: &[wire::JwtKey]) -> Result<Vec<JwtAuthority>, 
 /// A JWT authority: a public key with an id.
 pub fn read_jwt_authority(key: &wire::JwtKey) -> Result<JwtAuthority, Malformed> {
     let what = "unable to parse JWT authority";
-    if key.key_id.is_empty() {
+    read_key(what, &key.key_id, &key.public_key, key.expires_at)
+}
+
+/// A WIT authority: a public key with an id.
+pub fn read_wit_authority(key: &wire::WitKey) -> Result<JwtAuthority, Malformed> {
+    let what = "unable to parse WIT authority";
+    read_key(what, &key.key_id, &key.public_key, key.expires_at)
+}
+
+fn read_key(
+    what: &'static str,
+    key_id: &str,
+    public_key: &[u8],
+    expires_at: i64,
+) -> Result<JwtAuthority, Malformed> {
+    if key_id.is_empty() {
         return Err(Malformed::new(what, "missing key ID"));
     }
-    let public_key = PublicKey::from_spki_der(&key.public_key)
+    let public_key = PublicKey::from_spki_der(public_key)
         .map_err(|error| Malformed::new(what, chain(&error)))?;
-    let expires_at = instant(key.expires_at);
+    let named = JwtAuthority::new(key_id.to_owned(), public_key)
+        .map_err(|error| Malformed::new(what, chain(&error)))?;
     Ok(JwtAuthority {
-        key_id: key.key_id.clone(),
-        public_key,
-        expires_at,
-        tainted: false,
+        expires_at: instant(expires_at),
+        ..named
     })
 }
 

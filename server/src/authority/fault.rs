@@ -51,9 +51,6 @@ pub enum LocalFault {
     /// Not the authority that could be activated.
     #[error("unexpected authority ID: it is not the one beside the active authority")]
     NotNext,
-    /// Not the authority that signs.
-    #[error("unexpected authority ID: it is not the active authority")]
-    NotActive,
     /// It could be, but was already.
     #[error("only Prepared authorities can be activated")]
     NotPrepared,
@@ -74,9 +71,19 @@ pub enum LocalFault {
     NotTainted,
     /// The certificate comes from an upstream authority.
     #[error(
-        "a local authority cannot be tainted or revoked while there is an upstream authority: taint or revoke that"
+        "a local authority cannot be tainted or revoked while there is an upstream authority: taint or revoke that, \
+         and this server follows with a new key"
     )]
     HasUpstream,
+    /// The upstream authority has the key, and would bring it back.
+    #[error(
+        "the upstream authority publishes the key {id}, so that the trust domain goes on accepting it: taint and \
+         revoke it there (localauthority … taint, revoke), and this server follows; then do this again"
+    )]
+    UpstreamHas {
+        /// The key.
+        id: String,
+    },
     /// The certificate does not come from an upstream authority.
     #[error("upstream authority is not configured")]
     NoUpstream,

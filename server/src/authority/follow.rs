@@ -20,7 +20,7 @@ use signet_ca::slots::{Kind, SlotId};
 use signet_datastore::records::SlotState;
 use signet_model::Change;
 use signet_runtime::{Backoff, Stop};
-use signet_spiffe::{Bundle, X509Authority};
+use signet_spiffe::{Bundle, JwtAuthority, X509Authority};
 use signet_upstream::UpstreamBundle;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -170,16 +170,18 @@ async fn pause(retry: Option<Duration>) {
 /// What the upstream has; taints come after, once nothing of ours hangs on them.
 fn addition(latest: &UpstreamBundle) -> Addition {
     let roots = latest.x509_authorities.iter();
-    let keys = latest.jwt_authorities.iter().flatten();
+    let trusted = |keys: &Option<Vec<JwtAuthority>>| {
+        let keys = keys.iter().flatten().cloned();
+        let keys = keys.map(|key| JwtAuthority {
+            tainted: false,
+            ..key
+        });
+        keys.collect()
+    };
     Addition {
         x509: roots.map(|root| root.clone().with_taint(false)).collect(),
-        jwt: keys
-            .map(|key| signet_spiffe::JwtAuthority {
-                tainted: false,
-                ..key.clone()
-            })
-            .collect(),
-        ..Addition::default()
+        jwt: trusted(&latest.jwt_authorities),
+        wit: trusted(&latest.wit_authorities),
     }
 }
 
@@ -192,21 +194,21 @@ fn tainted(latest: &UpstreamBundle) -> BTreeSet<String> {
 /// Our bundle with the upstream's taints, and without what it has taken out after tainting it.
 fn retired(own: &Bundle, latest: &UpstreamBundle) -> Bundle {
     let mut bundle = own.clone();
-    let (mut x509, mut jwt) = (Vec::new(), Vec::new());
-    for root in &latest.x509_authorities {
-        x509.push((key_id(root), root.tainted));
-    }
-    settle(Shelf::X509, &mut bundle, &x509, own_roots(own));
-    if let Some(keys) = &latest.jwt_authorities {
-        for key in keys {
-            jwt.push((key.key_id.clone(), key.tainted));
-        }
-        let known = own.jwt_authorities.iter();
+    let roots = latest.x509_authorities.iter();
+    let roots: Vec<_> = roots.map(|root| (key_id(root), root.tainted)).collect();
+    settle(Shelf::X509, &mut bundle, &roots, own_roots(own));
+    for (shelf, theirs, ours) in [
+        (Shelf::Jwt, &latest.jwt_authorities, &own.jwt_authorities),
+        (Shelf::Wit, &latest.wit_authorities, &own.wit_authorities),
+    ] {
+        let Some(keys) = theirs else { continue };
+        let keys = keys.iter().map(|key| (key.key_id.clone(), key.tainted));
+        let known = ours.iter().map(|key| key.key_id.clone());
         settle(
-            Shelf::Jwt,
+            shelf,
             &mut bundle,
-            &jwt,
-            known.map(|key| key.key_id.clone()).collect(),
+            &keys.collect::<Vec<_>>(),
+            known.collect(),
         );
     }
     bundle

@@ -109,56 +109,6 @@ impl Reconciler {
         Ok(LocalAuthority::from(&active))
     }
 
-    /// The old authority, if it is tainted: it was superseded, and waits to be revoked.
-    pub fn superseded(&self, kind: Kind) -> Result<Option<String>, LocalFault> {
-        self.spec(kind)?;
-        self.has_no_upstream(kind)?;
-        let bundle = self.bundle(&self.state.read());
-        let old = SlotId::BOTH
-            .into_iter()
-            .filter_map(|slot| self.stored(kind, slot))
-            .find(|slot| slot.state == SlotState::Old);
-        let tainted = |id: &String| {
-            let published = Shelf::of(kind).find(&bundle, id);
-            published.is_some_and(|published| published.tainted)
-        };
-        Ok(old.map(|slot| slot.authority_id).filter(tainted))
-    }
-
-    /// Lets the prepared authority sign, and taints the one that signed, in one commit: there is no
-    /// moment in which it signs no more and yet is trusted, after which nobody knew that it must go.
-    pub async fn supersede_now(&self, kind: Kind, old: &str, next: &str) -> Result<(), LocalFault> {
-        self.has_no_upstream(kind)?;
-        let _turn = self.turn(kind).await?;
-        let shelf = Shelf::of(kind);
-        let supersede = |snapshot: &Snapshot| {
-            let find = |id: &str, state| {
-                let slots = SlotId::BOTH.into_iter();
-                let mut slots =
-                    slots.filter_map(|slot| stored::slot(snapshot, &self.server_id, kind, slot));
-                slots
-                    .find(|slot| slot.authority_id == id && slot.state == state)
-                    .cloned()
-            };
-            let old_slot = find(old, SlotState::Active).ok_or(LocalFault::NotActive)?;
-            let next_slot = find(next, SlotState::Prepared).ok_or(LocalFault::NotNext)?;
-            let (plan, _) = self.retirement(snapshot, shelf, old, Retirement::Taint)?;
-            let plan = plan
-                .put_slot(Slot {
-                    state: SlotState::Old,
-                    ..stored::tainted(&old_slot)
-                })
-                .put_slot(Slot {
-                    state: SlotState::Active,
-                    ..next_slot
-                });
-            Ok((plan, ()))
-        };
-        self.state.change::<_, LocalFault, _>(supersede).await?;
-        tracing::warn!(authority_id = next, superseded = old, kind = %kind, "an authority was superseded");
-        Ok(self.load(kind).await?)
-    }
-
     /// Marks an authority that no longer signs as not to be relied on. It may be in our old slot, or
     /// have left the slots already; but it may not sign on any server.
     pub async fn taint_now(&self, kind: Kind, id: &str) -> Result<LocalAuthority, LocalFault> {
@@ -169,6 +119,7 @@ impl Reconciler {
     /// Takes a tainted authority out of the bundle: nothing that it signed is valid any more.
     pub async fn revoke_now(&self, kind: Kind, id: &str) -> Result<LocalAuthority, LocalFault> {
         self.has_no_upstream(kind)?;
+        self.is_not_upstream(kind, id)?;
         self.retire_now(kind, id, Retirement::Revoke).await
     }
 
@@ -182,20 +133,29 @@ impl Reconciler {
         self.retire_upstream(id, Retirement::Revoke).await
     }
 
-    fn spec(&self, kind: Kind) -> Result<Spec, LocalFault> {
+    pub(super) fn spec(&self, kind: Kind) -> Result<Spec, LocalFault> {
         let spec = self.specs.iter().find(|spec| spec.kind == kind);
         spec.copied().ok_or(LocalFault::Disabled(kind))
     }
 
-    fn slot_beside_active(&self, kind: Kind) -> Result<SlotId, LocalFault> {
+    pub(super) fn slot_beside_active(&self, kind: Kind) -> Result<SlotId, LocalFault> {
         let slots = self.slots(kind);
         let active = slots.find(Status::Active).ok_or(LocalFault::Initializing)?;
         Ok(active.0.other())
     }
 
-    fn has_no_upstream(&self, kind: Kind) -> Result<(), LocalFault> {
+    pub(super) fn has_no_upstream(&self, kind: Kind) -> Result<(), LocalFault> {
         match kind == Kind::X509 && self.parent.is_upstream() {
             true => Err(LocalFault::HasUpstream),
+            false => Ok(()),
+        }
+    }
+
+    /// What the upstream publishes comes back with its next answer, trusted again.
+    pub(super) fn is_not_upstream(&self, kind: Kind, id: &str) -> Result<(), LocalFault> {
+        let upstream = self.parent.upstream();
+        match upstream.is_some_and(|upstream| upstream.has_key(Shelf::of(kind), id)) {
+            true => Err(LocalFault::UpstreamHas { id: id.to_owned() }),
             false => Ok(()),
         }
     }

@@ -12,6 +12,7 @@
 //! due again.
 
 mod audience;
+mod condemn;
 mod fault;
 mod follow;
 mod in_use;
@@ -31,6 +32,7 @@ mod upstream;
 mod tests;
 
 pub use audience::{Audiences, Pattern, PatternError};
+pub use condemn::Due;
 pub use fault::{AuthorityFault, LocalFault};
 pub use follow::FollowFault;
 pub use in_use::{Authorities, NoAuthority};

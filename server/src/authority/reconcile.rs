@@ -187,13 +187,16 @@ impl Reconciler {
         Ok(made.slot)
     }
 
-    /// Publishes new JWT keys with the upstream authority first, and ours then has all of its keys.
+    /// Publishes new keys with the upstream authority first, and ours then has all of its keys.
     async fn publish_upstream(&self, made: &mut Made) -> Result<(), AuthorityFault> {
         let Some(upstream) = self.parent.upstream() else {
             return Ok(());
         };
         for key in std::mem::take(&mut made.addition.jwt) {
-            made.addition.jwt.extend(upstream.publish(key).await?);
+            made.addition.jwt.extend(upstream.publish_jwt(key).await?);
+        }
+        for key in std::mem::take(&mut made.addition.wit) {
+            made.addition.wit.extend(upstream.publish_wit(key).await?);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Authorities that hang on an upstream one: asked for, checked, tried out.
 
 use super::parent::{Certified, Wanted};
+use super::shelf::Shelf;
 use signet_ca::{AuthorityError, X509Authority, X509Error};
 use signet_crypto::Random;
 use signet_model::approve::{Moment, Subject, server_x509};
@@ -74,12 +75,32 @@ impl Upstream {
 
     /// Has the upstream publish a JWT key. Answers what the bundle is to have then: all keys that the
     /// upstream knows, or only this one if it keeps none.
-    pub(crate) async fn publish(
+    pub(crate) async fn publish_jwt(
         &self,
         key: JwtAuthority,
     ) -> Result<Vec<JwtAuthority>, UpstreamError> {
-        let published = signet_upstream::publish(&*self.port, &key).await?;
+        let published = signet_upstream::publish_jwt(&*self.port, &key).await?;
         Ok(published.unwrap_or_else(|| vec![key]))
+    }
+
+    /// The same with a WIT key.
+    pub(crate) async fn publish_wit(
+        &self,
+        key: JwtAuthority,
+    ) -> Result<Vec<JwtAuthority>, UpstreamError> {
+        let published = signet_upstream::publish_wit(&*self.port, &key).await?;
+        Ok(published.unwrap_or_else(|| vec![key]))
+    }
+
+    /// Whether the upstream publishes a key of this ID, as far as is known.
+    pub(super) fn has_key(&self, shelf: Shelf, id: &str) -> bool {
+        let latest = self.port.bundle().borrow().clone();
+        let keys = latest.as_ref().and_then(|latest| match shelf {
+            Shelf::X509 => None,
+            Shelf::Jwt => latest.jwt_authorities.as_ref(),
+            Shelf::Wit => latest.wit_authorities.as_ref(),
+        });
+        keys.is_some_and(|keys| keys.iter().any(|key| key.key_id == id))
     }
 }
 

@@ -519,9 +519,9 @@ async fn what_is_added_to_the_own_bundle_leaves_one_record_each() {
     };
     create(&local, vec![below]).await;
     let mut client = BundleClient::new(local);
-    let jwt_key = || JwtKey {
+    let jwt_key = |id: &str| JwtKey {
         public_key: key().public_key().spki_der().to_vec().into(),
-        key_id: "k".to_owned(),
+        key_id: id.to_owned(),
         ..JwtKey::default()
     };
     let append = |keys| bundle_api::AppendBundleRequest {
@@ -529,7 +529,8 @@ async fn what_is_added_to_the_own_bundle_leaves_one_record_each() {
         ..Default::default()
     };
     for (keys, action, decision) in [
-        (vec![jwt_key()], "bundle.append", YES),
+        (vec![jwt_key("one")], "bundle.append", YES),
+        (vec![jwt_key("one")], "bundle.append", NO),
         (vec![], "call.refuse", NO),
         (vec![JwtKey::default()], "call.refuse", NO),
     ] {
@@ -539,7 +540,8 @@ async fn what_is_added_to_the_own_bundle_leaves_one_record_each() {
     let below = world.remote(Some(&world.minted("/below").await)).await;
     let mut client = BundleClient::new(below.clone());
     for (key, action, decision) in [
-        (Some(jwt_key()), "bundle.append", YES),
+        (Some(jwt_key("two")), "bundle.append", YES),
+        (Some(jwt_key("two")), "bundle.append", NO),
         (None, "call.refuse", NO),
     ] {
         let request = bundle_api::PublishJwtAuthorityRequest { jwt_authority: key };

@@ -3,11 +3,15 @@
 use crate::harness::{Node, World, create, entry, refusal};
 use crate::watch::{Stream, greeted};
 use signet_ca::slots::Kind;
+use signet_crypto::KeyType;
 use signet_proto::signet::admin::v1::admin_client::AdminClient;
 use signet_proto::signet::admin::v1::replace_authority_progress::Step;
 use signet_proto::signet::admin::v1::{ReplaceAuthorityProgress, ReplaceAuthorityRequest};
 use signet_proto::signet::sync::v1::Ack;
 use signet_proto::signet::sync::v1::watch_request::Message as Out;
+use signet_server::authority::{Audiences, JwtAlternative};
+use signet_upstream::testing::{FakeUpstream, Pki};
+use std::sync::Arc;
 use tonic::{Code, Status, Streaming};
 
 fn request(kinds: &[&str]) -> ReplaceAuthorityRequest {
@@ -42,7 +46,13 @@ async fn told(world: &World, wanted: ReplaceAuthorityRequest) -> (Vec<Step>, Res
 
 /// What is done, without the waits.
 fn done(steps: &[Step]) -> Vec<Step> {
-    let waits = [Step::Spreading, Step::Draining, Step::Exposed];
+    let waits = [
+        Step::Exposed,
+        Step::Condemned,
+        Step::Resumed,
+        Step::Spreading,
+        Step::Draining,
+    ];
     let steps = steps.iter().filter(|step| !waits.contains(step));
     steps.copied().collect()
 }
@@ -143,9 +153,9 @@ async fn an_agent_that_lacks_the_new_authority_stops_it_before_anything_is_given
 }
 
 #[tokio::test]
-async fn by_force_it_goes_on_without_the_agent() {
+async fn by_force_it_goes_on_without_the_agent_and_says_so() {
     let world = World::new().await;
-    let (_node, stream) = connected(&world).await;
+    let (node, stream) = connected(&world).await;
     let (before, _) = x509(&world);
     let forced = ReplaceAuthorityRequest {
         force: true,
@@ -156,6 +166,19 @@ async fn by_force_it_goes_on_without_the_agent() {
     end.unwrap();
     assert_eq!(*steps.last().unwrap(), Step::Revoked);
     assert!(!published(&world).contains(&before));
+    let left = steps.iter().filter(|step| **step == Step::LeftBehind);
+    assert_eq!(
+        left.count(),
+        2,
+        "it had neither the new authority nor left the old"
+    );
+    let records = world.records();
+    let mut left = records.iter();
+    let left = left.find(|record| record.action == "authority.leave_behind");
+    let reason = &left.unwrap().reason;
+    let named = format!("spiffe://{}{}", node.id.trust_domain, node.id.path);
+    assert!(reason.contains("past 1 agents"), "{reason}");
+    assert!(reason.contains(&named), "{reason}");
     drop(stream);
 }
 
@@ -197,6 +220,97 @@ async fn what_was_cut_off_is_taken_up_where_it_stands() {
     let (again, _) = x509(&world);
     assert_eq!(again, after, "no second successor is made");
     assert!(!published(&world).contains(&before));
+}
+
+#[tokio::test]
+async fn an_authority_that_the_rotation_retired_during_the_wait_is_the_one_that_goes() {
+    let world = World::new().await;
+    let (_node, stream) = connected(&world).await;
+    let (stolen, _) = x509(&world);
+    let mut telling = begun(&world, request(&["x509"])).await.unwrap();
+    let successor = loop {
+        let told = telling.message().await.unwrap().unwrap();
+        if told.step() == Step::Spreading {
+            break told.successor_id;
+        }
+    };
+    let rotation = &world.server.issuer().rotation;
+    let activated = rotation.activate_now(Kind::X509, &successor).await;
+    activated.unwrap();
+    let late = loop {
+        if let Err(status) = telling.message().await {
+            break status;
+        }
+    };
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert!(published(&world).contains(&stolen));
+    acknowledge_all(stream);
+    let (steps, end) = told(&world, request(&["x509"])).await;
+    end.unwrap();
+    assert_eq!(steps[1], Step::Resumed);
+    assert_eq!(done(&steps), [Step::Superseded, Step::Revoked]);
+    assert_eq!(published(&world), [successor.clone()]);
+    assert_eq!(x509(&world).0, successor);
+}
+
+#[tokio::test]
+async fn two_who_ask_for_the_same_make_one_replacement() {
+    let world = World::new().await;
+    let (stolen, _) = x509(&world);
+    let wanted = || told(&world, request(&["x509"]));
+    let (one, other) = tokio::join!(wanted(), wanted());
+    one.1.unwrap();
+    other.1.unwrap();
+    let steps = [done(&one.0), done(&other.0)].concat();
+    let made = steps.iter().filter(|step| **step == Step::Revoked);
+    assert!((1..=2).contains(&made.count()), "{steps:?}");
+    assert_eq!(published(&world), [x509(&world).0]);
+    assert!(!published(&world).contains(&stolen));
+}
+
+#[tokio::test]
+async fn jwt_means_both_jwt_keys() {
+    let world = World::with(|parts| {
+        parts.authority.jwt_alternative = Some(JwtAlternative {
+            key_type: KeyType::EcP384,
+            audiences: Audiences::new(["https://legacy.example/*".parse().unwrap()]),
+        });
+    })
+    .await;
+    let issuer = world.server.issuer();
+    let active = |kind| issuer.local_authorities(kind).unwrap().active.authority_id;
+    let before = [Kind::Jwt, Kind::JwtAlternative].map(active);
+    let (steps, end) = told(&world, request(&["jwt"])).await;
+    end.unwrap();
+    assert_eq!(done(&steps).len(), 6);
+    let after = [Kind::Jwt, Kind::JwtAlternative].map(active);
+    let bundle = issuer.own_bundle().unwrap();
+    let keys = bundle.jwt_authorities.iter().map(|key| key.key_id.clone());
+    let keys: Vec<_> = keys.collect();
+    assert!(after.iter().all(|id| keys.contains(id)));
+    assert!(before.iter().all(|id| !keys.contains(id)));
+}
+
+#[tokio::test]
+async fn below_an_upstream_the_other_kinds_are_replaced_before_x509_is_refused() {
+    let world = World::with(|parts| {
+        let pki = Pki::new("root", parts.clock.now());
+        parts.upstream = Some(Arc::new(FakeUpstream::new(pki, parts.clock.clone())));
+    })
+    .await;
+    let jwt = |world: &World| {
+        let found = world.server.issuer().local_authorities(Kind::Jwt).unwrap();
+        found.active.authority_id
+    };
+    let before = (x509(&world).0, jwt(&world));
+    let (steps, end) = told(&world, request(&[])).await;
+    let (code, text) = refusal(end);
+    assert_eq!(code, Code::FailedPrecondition);
+    assert!(text.contains("upstream authority"), "{text}");
+    let order = [Step::Prepared, Step::Superseded, Step::Revoked];
+    assert_eq!(done(&steps), order);
+    assert_eq!(x509(&world).0, before.0);
+    assert_ne!(jwt(&world), before.1);
 }
 
 #[tokio::test]
@@ -250,6 +364,8 @@ async fn the_steps_are_in_the_audit_record_with_the_reason() {
     end.unwrap();
     let records = world.records();
     let find = |action| records.iter().find(|record| record.action == action);
+    let condemned = find("authority.condemn").unwrap();
+    assert_eq!(condemned.reason, "a laptop was stolen");
     assert!(find("authority.prepare").is_some());
     let superseded = find("authority.supersede").unwrap();
     assert_eq!(superseded.reason, "a laptop was stolen");

@@ -2,12 +2,18 @@
 //! when the upstream fails, changes or is compromised.
 
 use crate::harness::{HOUR, HandClock, World, create, csr, entry, id, key, td};
+use signet_crypto::KeyType;
+use signet_proto::spire::server::bundle::v1::bundle_client::BundleClient;
+use signet_proto::spire::server::bundle::v1::{
+    PublishJwtAuthorityRequest, PublishWitAuthorityRequest,
+};
 use signet_proto::spire::server::svid::v1::svid_client::SvidClient;
 use signet_proto::spire::server::svid::v1::{
     BatchNewX509svidRequest, NewDownstreamX509caRequest, NewX509svidParams,
 };
-use signet_server::authority::Kind;
-use signet_spiffe::{Bundle, X509Authority, x509_svid};
+use signet_proto::spire::types::{JwtKey, WitKey};
+use signet_server::authority::{Due, Kind};
+use signet_spiffe::{Bundle, JwtAuthority, X509Authority, x509_svid};
 use signet_upstream::testing::{Behaviour, FakeUpstream, Pki};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +30,26 @@ async fn below(fake: impl FnOnce(FakeUpstream) -> FakeUpstream) -> (Arc<FakeUpst
     })
     .await;
     (upstream.unwrap(), world)
+}
+
+/// The same with WIT-SVIDs on.
+async fn with_wit_below(
+    fake: impl FnOnce(FakeUpstream) -> FakeUpstream,
+) -> (Arc<FakeUpstream>, World) {
+    let mut upstream = None;
+    let world = World::with(|parts| {
+        let pki = Pki::new("root", parts.clock.now());
+        let made = Arc::new(fake(FakeUpstream::new(pki, parts.clock.clone())));
+        parts.upstream = Some(made.clone());
+        parts.authority.wit_key_type = Some(KeyType::EcP256);
+        upstream = Some(made);
+    })
+    .await;
+    (upstream.unwrap(), world)
+}
+
+fn ids(keys: Option<Vec<JwtAuthority>>) -> Option<Vec<String>> {
+    keys.map(|keys| keys.into_iter().map(|key| key.key_id).collect())
 }
 
 /// What the server says why it does not start.
@@ -97,10 +123,10 @@ async fn issued_chains_lead_over_the_upstream_to_the_root_in_the_bundle() {
 }
 
 #[tokio::test]
-async fn jwt_keys_are_published_upstream_or_else_in_the_own_bundle() {
+async fn keys_are_published_upstream_or_else_in_the_own_bundle() {
     for keeps in [true, false] {
-        let (upstream, world) = below(|fake| match keeps {
-            true => fake.with_jwt_keys(),
+        let (upstream, world) = with_wit_below(|fake| match keeps {
+            true => fake.with_keys(),
             false => fake,
         })
         .await;
@@ -109,9 +135,98 @@ async fn jwt_keys_are_published_upstream_or_else_in_the_own_bundle() {
         upstream.announce(vec![upstream.root()]);
         let known = signet_upstream::UpstreamAuthority::bundle(&*upstream);
         let published = known.borrow().clone().unwrap().jwt_authorities.clone();
-        let ids = published.map(|keys| keys.iter().map(|key| key.key_id.clone()).collect());
-        assert_eq!(ids, keeps.then(|| vec![signing.key_id.clone()]));
+        assert_eq!(ids(published), keeps.then(|| vec![signing.key_id.clone()]));
+        let wit = world.server.issuer().authorities.wit().unwrap();
+        let bundle = own(&world);
+        let ours = Some(bundle.wit_authorities.clone());
+        assert_eq!(ids(ours), Some(vec![wit.key_id.clone()]));
+        let published = known.borrow().clone().unwrap().wit_authorities.clone();
+        assert_eq!(ids(published), keeps.then(|| vec![wit.key_id.clone()]));
     }
+}
+
+#[tokio::test]
+async fn a_key_that_the_upstream_still_has_is_not_called_revoked() {
+    for kind in [Kind::Jwt, Kind::Wit] {
+        let (upstream, world) = with_wit_below(FakeUpstream::with_keys).await;
+        let rotation = &world.server.issuer().rotation;
+        let stolen = rotation.local_authorities(kind).unwrap().active;
+        let stolen = stolen.authority_id;
+        upstream.announce(vec![upstream.root()]);
+        rotation.condemn_now(kind, "stolen").await.unwrap();
+        let next = rotation.prepare_successor(kind).await.unwrap().unwrap();
+        let superseded = rotation.supersede_now(kind, &next.authority_id).await;
+        assert_eq!(superseded.unwrap(), [stolen.clone()]);
+        let refused = rotation.conclude_now(kind).await.unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("the upstream authority publishes")
+        );
+        rotation.revoke_now(kind, &stolen).await.unwrap_err();
+        // An administrator takes it out there.
+        upstream.forget_keys();
+        upstream.announce(vec![upstream.root()]);
+        until(&world, |bundle| {
+            let keys = bundle.jwt_authorities.iter().chain(&bundle.wit_authorities);
+            keys.into_iter().all(|key| key.key_id != stolen)
+        })
+        .await;
+        assert_eq!(rotation.conclude_now(kind).await.unwrap().len(), 0);
+        assert_eq!(rotation.due_now(kind), Due::Nothing);
+    }
+}
+
+#[tokio::test]
+async fn the_wit_key_of_a_server_below_is_published_unless_its_id_is_taken() {
+    let world = World::new().await;
+    let mut given = entry("/below", &id("/spire/agent/x/y"));
+    given.downstream = true;
+    create(&world.local().await, vec![given]).await;
+    let shown = world.minted("/below").await;
+    let mut client = BundleClient::new(world.remote(Some(&shown)).await);
+    let spki = bytes::Bytes::copy_from_slice(key().public_key().spki_der());
+    let wit = |key_id: &str, public_key: &bytes::Bytes| PublishWitAuthorityRequest {
+        wit_authority: Some(WitKey {
+            public_key: public_key.clone(),
+            key_id: key_id.to_owned(),
+            expires_at: world.now() + 600,
+            tainted: true,
+        }),
+    };
+    for _ in 0..2 {
+        let answer = client.publish_wit_authority(wit("below", &spki)).await;
+        let keys = answer.unwrap().into_inner().wit_authorities;
+        assert_eq!(keys.len(), 1);
+        assert_eq!((keys[0].key_id.as_str(), keys[0].tainted), ("below", false));
+    }
+    assert_eq!(own(&world).wit_authorities[0].key_id, "below");
+    let other = bytes::Bytes::copy_from_slice(key().public_key().spki_der());
+    let taken = client.publish_wit_authority(wit("below", &other)).await;
+    assert_eq!(taken.unwrap_err().code(), Code::AlreadyExists);
+    let jwt = own(&world).jwt_authorities[0].key_id.clone();
+    let taken = client.publish_wit_authority(wit(&jwt, &spki)).await;
+    assert_eq!(taken.unwrap_err().code(), Code::AlreadyExists);
+    let taken = client.publish_jwt_authority(PublishJwtAuthorityRequest {
+        jwt_authority: Some(JwtKey {
+            public_key: spki.clone(),
+            key_id: "below".to_owned(),
+            ..JwtKey::default()
+        }),
+    });
+    let taken = taken.await.unwrap_err();
+    assert_eq!(taken.code(), Code::AlreadyExists);
+    assert!(taken.message().contains("\"below\" is taken"), "{taken}");
+    for bad in [
+        wit("", &spki),
+        wit(&"x".repeat(signet_spiffe::MAX_KEY_ID_LEN + 1), &spki),
+        wit("odd", &b"no key"[..].into()),
+        PublishWitAuthorityRequest::default(),
+    ] {
+        let refused = client.publish_wit_authority(bad).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    assert_eq!(own(&world).wit_authorities.len(), 1);
 }
 
 #[tokio::test]

@@ -123,10 +123,12 @@ async fn replace(issuer: &Arc<Issuer>) {
 
 fn print_step(progress: &Progress) {
     let what = match &progress.step {
+        Step::Condemned | Step::Resumed => "the present one is to go".to_owned(),
         Step::Prepared => "the successor is published".to_owned(),
         Step::Spreading(agents) => format!("{} agents lack the successor", agents.len()),
         Step::Superseded => "the successor signs, the old one is tainted".to_owned(),
         Step::Draining(agents) => format!("{} agents are not ready", agents.len()),
+        Step::LeftBehind(agents) => format!("{} agents are left behind", agents.len()),
         Step::Revoked => "the old one is revoked".to_owned(),
     };
     let elapsed = progress.elapsed.as_secs_f64();

@@ -13,6 +13,7 @@ const BUNDLE: &str = "v1/bundle/";
 const TOKEN: &str = "v1/token/";
 const USED: &str = "v1/used/";
 const AUTHORITY: &str = "v1/authority/";
+const CONDEMNATION: &str = "v1/condemnation/";
 const UNIQUE: &str = "unique/";
 
 /// The kind of record behind a key.
@@ -24,6 +25,7 @@ pub(super) enum Kind {
     Token,
     Used,
     Authority,
+    Condemnation,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             (TOKEN, Self::Token),
             (USED, Self::Used),
             (AUTHORITY, Self::Authority),
+            (CONDEMNATION, Self::Condemnation),
         ];
         let found = kinds.into_iter().find(|(prefix, kind)| {
             let rest = key.strip_prefix(prefix);
@@ -73,6 +76,11 @@ pub fn used(id: &EvidenceId) -> String {
 /// `v1/authority/<server>/<slot>`.
 pub fn authority(server_id: &str, slot: &str) -> String {
     format!("{AUTHORITY}{server_id}/{slot}")
+}
+
+/// `v1/condemnation/<server>/<kind>`.
+pub fn condemnation(server_id: &str, kind: &str) -> String {
+    format!("{CONDEMNATION}{server_id}/{kind}")
 }
 
 /// The key that only one of all entries with the same SPIFFE ID, parent and selectors can hold. Its
@@ -120,7 +128,7 @@ pub fn deleted(key: &str, trust_domain: &TrustDomain) -> Option<Change> {
         Kind::Used => hash(key.strip_prefix(USED)?)
             .map(EvidenceId::from_hash)
             .map(Change::DeleteUsed),
-        Kind::Authority => None,
+        Kind::Authority | Kind::Condemnation => None,
     }
 }
 

@@ -8,6 +8,7 @@
 mod agent;
 mod authority;
 mod bundle;
+mod condemnation;
 mod entry;
 mod error;
 mod fields;
@@ -23,6 +24,7 @@ use signet_model::{Agent, Change, Entry, JoinToken, UsedEvidence};
 use signet_spiffe::{Bundle, TrustDomain};
 
 pub use authority::{Slot, SlotKind, SlotState};
+pub use condemnation::Condemnation;
 pub use error::{FieldError, RecordError};
 pub use ledger::Ledger;
 pub use unknown::Unknown;
@@ -82,6 +84,8 @@ pub enum Fact {
     Bundle(Bundle),
     /// A signing slot of a server.
     Slot(Slot),
+    /// Authorities that are being replaced.
+    Condemnation(Condemnation),
     /// A uniqueness record, or a kind that only a newer program knows.
     Other,
 }
@@ -99,6 +103,7 @@ impl Fact {
             Some(Kind::Used) => at_its_key(record).map(|(v, u)| (Self::Used(v), u)),
             Some(Kind::Bundle) => at_its_key(record).map(|(v, u)| (Self::Bundle(v), u)),
             Some(Kind::Authority) => at_its_key(record).map(|(v, u)| (Self::Slot(v), u)),
+            Some(Kind::Condemnation) => at_its_key(record).map(|(v, u)| (Self::Condemnation(v), u)),
             Some(Kind::Agent) => {
                 let (agent, unknown) = at_its_key::<Agent>(record)?;
                 match agent.id.trust_domain() == td {
@@ -118,7 +123,7 @@ impl Fact {
             Self::Token(token) => Some(Change::PutToken(token.into())),
             Self::Used(used) => Some(Change::PutUsed(used.into())),
             Self::Bundle(bundle) => Some(Change::PutBundle(bundle.into())),
-            Self::Slot(_) | Self::Other => None,
+            Self::Slot(_) | Self::Condemnation(_) | Self::Other => None,
         }
     }
 }

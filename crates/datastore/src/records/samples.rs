@@ -16,7 +16,7 @@ use signet_spiffe::{
     Bundle, JwtAuthority, PublicKey, Serial, SpiffeId, TrustDomain, X509Authority,
 };
 
-use super::{Slot, SlotKind, SlotState};
+use super::{Condemnation, Slot, SlotKind, SlotState};
 
 /// The trust domain of the server.
 pub(super) fn trust_domain() -> TrustDomain {
@@ -154,6 +154,18 @@ pub(super) fn slot() -> impl Strategy<Value = Slot> {
             kind,
         },
     )
+}
+
+pub(super) fn condemnation() -> impl Strategy<Value = Condemnation> {
+    let names = ("[a-z0-9-]{1,20}", "[a-z0-9-]{1,20}", ".{0,20}");
+    let ids = collection::vec("[a-zA-Z0-9]{1,40}", 0..4);
+    (names, ids, time()).prop_map(|(names, authority_ids, begun_at)| Condemnation {
+        server_id: names.0,
+        kind: names.1,
+        authority_ids,
+        reason: names.2,
+        begun_at,
+    })
 }
 
 fn slot_kind() -> impl Strategy<Value = SlotKind> {

@@ -10,7 +10,8 @@ use signet_proto::signet::store::v1 as wire;
 use signet_spiffe::Bundle;
 
 use super::{
-    Fact, FieldError, Ledger, Slot, Stored, Unknown, changes, decode, encode, keys, samples,
+    Condemnation, Fact, FieldError, Ledger, Slot, Stored, Unknown, changes, decode, encode, keys,
+    samples,
 };
 use crate::{Commit, Committed, MemoryStore, Record, Store};
 
@@ -51,6 +52,11 @@ proptest! {
     #[test]
     fn a_slot_survives_its_encoding(slot in samples::slot()) {
         round_trip(&slot);
+    }
+
+    #[test]
+    fn a_condemnation_survives_its_encoding(condemnation in samples::condemnation()) {
+        round_trip(&condemnation);
     }
 
     #[test]
@@ -115,6 +121,7 @@ fn decode_as_everything(bytes: &[u8]) {
     let _ = decode::<UsedEvidence>(bytes);
     let _ = decode::<Bundle>(bytes);
     let _ = decode::<Slot>(bytes);
+    let _ = decode::<Condemnation>(bytes);
 }
 
 /// A value of a strategy, the same each time.

@@ -31,10 +31,10 @@ pub enum BadBundle {
     #[error("a root cannot be used")]
     Root(#[source] AuthorityError),
     /// No public key.
-    #[error("a JWT key cannot be read")]
+    #[error("a JWT or WIT key cannot be read")]
     Key(#[source] signet_crypto::KeyError),
     /// A key without a name.
-    #[error("a JWT key cannot be used")]
+    #[error("a JWT or WIT key cannot be used")]
     KeyId(#[source] AuthorityError),
 }
 
@@ -49,6 +49,8 @@ pub(super) fn bundle(bundle: &wire::Bundle) -> Result<UpstreamBundle, BadBundle>
     Ok(UpstreamBundle {
         x509_authorities: roots.into_iter().flatten().collect(),
         jwt_authorities: Some(keys(&bundle.jwt_authorities)?),
+        // A server that has none may be one that keeps none, as SPIRE's.
+        wit_authorities: Some(wit_keys(&bundle.wit_authorities)?).filter(|keys| !keys.is_empty()),
     })
 }
 
@@ -64,6 +66,31 @@ pub(super) fn roots(ders: &[Bytes]) -> Result<Vec<X509Authority>, BadBundle> {
 pub(super) fn keys(keys: &[wire::JwtKey]) -> Result<Vec<JwtAuthority>, BadBundle> {
     within(keys.len(), MAX_KEYS)?;
     keys.iter().map(key).collect()
+}
+
+/// The upstream's WIT keys.
+pub(super) fn wit_keys(keys: &[wire::WitKey]) -> Result<Vec<JwtAuthority>, BadBundle> {
+    within(keys.len(), MAX_KEYS)?;
+    let read = |wit: &wire::WitKey| {
+        key(&wire::JwtKey {
+            public_key: wit.public_key.clone(),
+            key_id: wit.key_id.clone(),
+            expires_at: wit.expires_at,
+            tainted: wit.tainted,
+        })
+    };
+    keys.iter().map(read).collect()
+}
+
+/// A WIT key of ours.
+pub(super) fn wit_to_wire(key: &JwtAuthority) -> wire::WitKey {
+    let jwt = to_wire(key);
+    wire::WitKey {
+        public_key: jwt.public_key,
+        key_id: jwt.key_id,
+        expires_at: jwt.expires_at,
+        tainted: jwt.tainted,
+    }
 }
 
 /// A JWT key of ours.
@@ -141,12 +168,21 @@ mod tests {
         let read = bundle(&wire::Bundle {
             x509_authorities: vec![told(&[&one, &two], true), told(&[&three], false)],
             jwt_authorities: vec![to_wire(&key)],
+            wit_authorities: vec![wit_to_wire(&key)],
             ..wire::Bundle::default()
         });
         let read = read.unwrap();
         let expected = [one.with_taint(true), two.with_taint(true), three];
         assert_eq!(read.x509_authorities, expected);
-        assert_eq!(read.jwt_authorities, Some(vec![key]));
+        assert_eq!(read.jwt_authorities, Some(vec![key.clone()]));
+        assert_eq!(read.wit_authorities, Some(vec![key]));
+    }
+
+    #[test]
+    fn a_server_without_wit_keys_may_be_one_that_keeps_none() {
+        let read = bundle(&wire::Bundle::default()).unwrap();
+        assert_eq!(read.jwt_authorities, Some(Vec::new()));
+        assert_eq!(read.wit_authorities, None);
     }
 
     #[test]
@@ -159,6 +195,8 @@ mod tests {
         assert!(matches!(bundle(&told), Err(BadBundle::TooMany { .. })));
         let many = vec![wire::JwtKey::default(); MAX_KEYS + 1];
         assert!(matches!(keys(&many), Err(BadBundle::TooMany { .. })));
+        let many = vec![wire::WitKey::default(); MAX_KEYS + 1];
+        assert!(matches!(wit_keys(&many), Err(BadBundle::TooMany { .. })));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use signet_runtime::{Clock, Stop, Tasks};
 use signet_spiffe::{JwtAuthority, TrustDomain};
 
 use super::request;
-use crate::{UpstreamAuthority, UpstreamBundle, UpstreamCa, mint, publish};
+use crate::{UpstreamAuthority, UpstreamBundle, UpstreamCa, mint, publish_jwt, publish_wit};
 
 const TTL: Duration = Duration::from_secs(3600);
 /// An upstream's clock may be a little ahead.
@@ -89,14 +89,20 @@ async fn what_is_no_request_is_refused_for_good(
 
 async fn a_key_is_published_once_or_not_kept_at_all(upstream: &dyn UpstreamAuthority) {
     let key = signet_crypto::PrivateKey::generate(KeyType::EcP256).unwrap();
-    let key = JwtAuthority::new("contract".to_owned(), key.public_key().clone()).unwrap();
+    let named = |id: &str| JwtAuthority::new(id.to_owned(), key.public_key().clone()).unwrap();
+    let (jwt, wit) = (named("contract"), named("contract-wit"));
     for _ in 0..2 {
-        let Some(keys) = publish(upstream, &key).await.unwrap() else {
-            return;
-        };
-        let count = keys.iter().filter(|one| one.key_id == key.key_id).count();
-        assert_eq!(count, 1);
+        let keys = publish_jwt(upstream, &jwt).await.unwrap();
+        is_there_once(keys, &jwt);
+        let keys = publish_wit(upstream, &wit).await.unwrap();
+        is_there_once(keys, &wit);
     }
+}
+
+fn is_there_once(keys: Option<Vec<JwtAuthority>>, key: &JwtAuthority) {
+    let Some(keys) = keys else { return };
+    let count = keys.iter().filter(|one| one.key_id == key.key_id).count();
+    assert_eq!(count, 1);
 }
 
 async fn the_bundle_becomes_known_and_has_the_roots(

@@ -40,12 +40,18 @@ struct Inner {
     pki: Pki,
     behaviour: Behaviour,
     /// Keys published, if it keeps any.
-    keys: Option<Vec<JwtAuthority>>,
+    keys: Option<Keys>,
     minted: usize,
 }
 
+#[derive(Default)]
+struct Keys {
+    jwt: Vec<JwtAuthority>,
+    wit: Vec<JwtAuthority>,
+}
+
 impl FakeUpstream {
-    /// An upstream that signs with `pki` and keeps no JWT keys.
+    /// An upstream that signs with `pki` and keeps no keys.
     #[must_use]
     pub fn new(pki: Pki, clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
@@ -61,10 +67,10 @@ impl FakeUpstream {
         }
     }
 
-    /// The same, keeping JWT keys.
+    /// The same, keeping keys for JWT- and WIT-SVIDs.
     #[must_use]
-    pub fn with_jwt_keys(self) -> Self {
-        self.with(|inner| inner.keys = Some(Vec::new()));
+    pub fn with_keys(self) -> Self {
+        self.with(|inner| inner.keys = Some(Keys::default()));
         self
     }
 
@@ -78,12 +84,22 @@ impl FakeUpstream {
         self.with(|inner| inner.pki = pki);
     }
 
-    /// Announces these roots, and the JWT keys as they are.
+    /// Forgets all keys, as an administrator may have it do.
+    pub fn forget_keys(&self) {
+        self.with(|inner| inner.keys = inner.keys.as_ref().map(|_| Keys::default()));
+    }
+
+    /// Announces these roots, and the keys as they are.
     pub fn announce(&self, roots: Vec<X509Authority>) {
-        let jwt_authorities = self.with(|inner| inner.keys.clone());
+        let (jwt_authorities, wit_authorities) = self.with(|inner| {
+            let keys = inner.keys.as_ref();
+            let jwt = keys.map(|keys| keys.jwt.clone());
+            (jwt, keys.map(|keys| keys.wit.clone()))
+        });
         self.bundle.send_replace(Some(Arc::new(UpstreamBundle {
             x509_authorities: roots,
             jwt_authorities,
+            wit_authorities,
         })));
     }
 
@@ -154,13 +170,15 @@ impl UpstreamAuthority for FakeUpstream {
         key: &JwtAuthority,
     ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
         self.behaviour().await?;
-        Ok(self.with(|inner| {
-            let keys = inner.keys.as_mut()?;
-            if !keys.iter().any(|known| known.key_id == key.key_id) {
-                keys.push(key.clone());
-            }
-            Some(keys.clone())
-        }))
+        Ok(self.with(|inner| Some(kept(&mut inner.keys.as_mut()?.jwt, key))))
+    }
+
+    async fn publish_wit_key(
+        &self,
+        key: &JwtAuthority,
+    ) -> Result<Option<Vec<JwtAuthority>>, UpstreamError> {
+        self.behaviour().await?;
+        Ok(self.with(|inner| Some(kept(&mut inner.keys.as_mut()?.wit, key))))
     }
 
     fn bundle(&self) -> watch::Receiver<Option<Arc<UpstreamBundle>>> {
@@ -173,4 +191,11 @@ impl UpstreamAuthority for FakeUpstream {
         }
         stop.stopped().await;
     }
+}
+
+fn kept(keys: &mut Vec<JwtAuthority>, key: &JwtAuthority) -> Vec<JwtAuthority> {
+    if !keys.iter().any(|known| known.key_id == key.key_id) {
+        keys.push(key.clone());
+    }
+    keys.clone()
 }

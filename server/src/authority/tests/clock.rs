@@ -168,28 +168,6 @@ async fn the_reconciler_hears_at_once_of_a_bundle_that_another_changed() {
 }
 
 #[tokio::test]
-async fn only_the_active_authority_is_superseded_and_only_by_the_prepared_one() {
-    let bench = Bench::new();
-    let run = bench.start().await;
-    run.rotation.settle().await.unwrap();
-    let rotation = &run.rotation;
-    let first = rotation.local_authorities(Kind::Jwt).unwrap().active;
-    let first = first.authority_id;
-    let next = rotation.prepare_now(Kind::Jwt).await.unwrap().authority_id;
-    let refused = rotation.supersede_now(Kind::Jwt, &next, &first).await;
-    assert!(matches!(refused, Err(LocalFault::NotActive)));
-    let refused = rotation.supersede_now(Kind::Jwt, &first, &first).await;
-    assert!(matches!(refused, Err(LocalFault::NotNext)));
-    rotation
-        .supersede_now(Kind::Jwt, &first, &next)
-        .await
-        .unwrap();
-    let refused = rotation.supersede_now(Kind::Jwt, &next, &first).await;
-    assert!(matches!(refused, Err(LocalFault::NotNext)));
-    bench.check_slots(&run).await;
-}
-
-#[tokio::test]
 async fn before_the_first_authority_an_operator_is_told_to_wait() {
     let bench = Bench::new();
     let run = bench.start().await;

@@ -48,13 +48,20 @@ async fn replace(bench: &Bench, run: &Run, kind: Kind) -> Result<(), LocalFault>
     Ok(())
 }
 
-/// The same with the authority tainted in the commit that ends it.
+/// The same in the order of `authority replace`.
 async fn supersede(bench: &Bench, run: &Run, kind: Kind) -> Result<(), LocalFault> {
     let stolen = run.rotation.local_authorities(kind)?.active.authority_id;
-    let next = run.rotation.prepare_now(kind).await?.authority_id;
-    run.rotation.supersede_now(kind, &stolen, &next).await?;
-    bench.revoked.lock().unwrap().insert(stolen.clone());
-    run.rotation.revoke_now(kind, &stolen).await?;
+    let rotation = &run.rotation;
+    let condemned = rotation.condemn_now(kind, "stolen").await?;
+    assert!(condemned.authority_ids.contains(&stolen));
+    let next = rotation.prepare_successor(kind).await?.unwrap();
+    rotation.supersede_now(kind, &next.authority_id).await?;
+    bench
+        .revoked
+        .lock()
+        .unwrap()
+        .extend(condemned.authority_ids);
+    rotation.conclude_now(kind).await?;
     Ok(())
 }
 

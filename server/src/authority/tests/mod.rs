@@ -2,5 +2,6 @@
 
 mod bench;
 mod clock;
+mod condemn;
 mod crash;
 mod reach;

@@ -17,7 +17,11 @@ const ORDER: &str = "\
 Makes a new authority and publishes it; waits until the connected agents have it; lets it sign and
 taints the old one; waits until no connected agent serves anything of the old one; takes the old one
 out of the bundle. No workload is without an identity at any time. Cut off at any point, the same
-command goes on from there.
+command with the same reason goes on from there. The authority that signed before the present one
+goes too: its key lies beside the other.
+
+X.509 authorities below an upstream authority cannot be replaced here, since what their keys sign is
+trusted as long as the upstream's root is. Replace that; this server follows with a new key.
 
 Begin with --drill, which only says what hangs on the authorities.";
 
@@ -93,6 +97,11 @@ fn line(told: &Progress) -> String {
     let what = match told.step() {
         Step::Unspecified => return String::new(),
         Step::Exposed => return told.exposure.as_ref().map(exposed).unwrap_or_default(),
+        Step::Condemned => format!("{kind}: authority {} is to go", told.authority_id),
+        Step::Resumed => format!(
+            "{kind}: authority {} was to go already; its replacement goes on",
+            told.authority_id
+        ),
         Step::Prepared => format!("{kind}: authority {} is published", told.successor_id),
         Step::Spreading => format!("{kind}: waiting until it has reached {}", waiting()),
         Step::Superseded => format!(
@@ -103,6 +112,7 @@ fn line(told: &Progress) -> String {
             "{kind}: waiting until the old one is out of use at {}",
             waiting()
         ),
+        Step::LeftBehind => format!("{kind}: went on without {}", waiting()),
         Step::Revoked => format!("{kind}: authority {} is revoked", told.authority_id),
     };
     format!("{elapsed:8.1} s  {what}\n")
@@ -147,15 +157,21 @@ fn summary(all: &[Progress], drill: bool) -> Answer {
         return Answer::new(text, json!({ "exposure": exposure.map(exposure_json) }));
     }
     let revoked = all.iter().filter(|told| told.step() == Step::Revoked);
-    let lines: String = revoked
-        .clone()
-        .map(|told| {
-            format!(
-                "Replaced the {} authority {}\n",
-                told.kind, told.authority_id
-            )
-        })
-        .collect();
+    let revoked = revoked.map(|told| {
+        let Progress {
+            kind, authority_id, ..
+        } = told;
+        format!("Replaced the {kind} authority {authority_id}\n")
+    });
+    let left = all.iter().filter(|told| told.step() == Step::LeftBehind);
+    let left = left.map(|told| {
+        let named = told.agents.join(" ");
+        format!(
+            "Left behind for {}: {} agents: {named}\n",
+            told.kind, told.waiting_for
+        )
+    });
+    let lines: String = revoked.chain(left).collect();
     let steps: Vec<_> = all.iter().map(step_json).collect();
     let json = json!({ "exposure": exposure.map(exposure_json), "steps": steps });
     Answer::new(lines, json)

@@ -192,6 +192,29 @@ async fn a_replacement_ends_with_what_was_replaced() {
 }
 
 #[tokio::test]
+async fn a_forced_replacement_names_whom_it_left_behind() {
+    let server = Fake::new().on_stream(REPLACE, |request: ReplaceAuthorityRequest| {
+        assert!(request.force);
+        let left = ReplaceAuthorityProgress {
+            waiting_for: 12,
+            agents: vec![
+                "spiffe://td/agent/one".into(),
+                "spiffe://td/agent/two".into(),
+            ],
+            ..told(Step::LeftBehind)
+        };
+        Ok(vec![exposed(), left, told(Step::Revoked)])
+    });
+    let line = "authority replace --reason leak --force";
+    let answer = asked(&server, line).await.unwrap();
+    assert_eq!(
+        answer.text,
+        "Replaced the JWT authority old\nLeft behind for JWT: 12 agents: \
+         spiffe://td/agent/one spiffe://td/agent/two\n"
+    );
+}
+
+#[tokio::test]
 async fn a_drill_says_what_hangs_on_the_authorities() {
     let server = Fake::new().on_stream(REPLACE, |request: ReplaceAuthorityRequest| {
         assert!(request.drill);
