@@ -27,7 +27,7 @@ use signet_proto::spire::server::localauthority::v1::local_authority_client::Loc
 use signet_proto::spire::server::localauthority::v1::{
     ActivateJwtAuthorityRequest, PrepareJwtAuthorityRequest,
 };
-use signet_tests::{AgentSettings, Maker, Scene, ServerSettings, wire};
+use signet_tests::{AgentSettings, Maker, Scene, Server, ServerSettings, wire};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -42,8 +42,6 @@ const CA_TTL: &str = "24s";
 const SVID_TTL: &str = "8s";
 /// Two rotations of each kind, with what starting takes of it.
 const SHORT: Duration = Duration::from_secs(45);
-/// A quarter of the time between two rotations of one kind, and a while for all to have a new key.
-const STEP: Duration = Duration::from_secs(3);
 /// Between two changes of entries. They are for Rust and Go only: py-spiffe takes some 5 ms of
 /// processor time for each certificate of a message, and falls seconds behind where all have them.
 const CHURN: Duration = Duration::from_millis(500);
@@ -78,7 +76,6 @@ async fn nobody_refuses_anybody_while_all_authorities_rotate_every_few_seconds()
         rust.converse_until(&go_address, until),
         rust.converse_until(&tls, until),
         churn(&scene, [&own_program, &go_program], until),
-        put_jwt_out_of_step(&scene),
         machine.watch(until),
     );
     let python = python.end().await;
@@ -101,7 +98,9 @@ async fn scene() -> Scene {
         .line(&format!("ca_ttl = \"{CA_TTL}\""))
         .line(&format!("default_x509_svid_ttl = \"{SVID_TTL}\""))
         .line(&format!("default_jwt_svid_ttl = \"{SVID_TTL}\""));
-    Scene::tuned(&settings, AgentSettings::know_programs).await
+    let scene = Scene::tuned(&settings, AgentSettings::know_programs).await;
+    put_jwt_out_of_step(&scene.server).await;
+    scene
 }
 
 /// Makes an entry for the processes that run this program, and gives its id.
@@ -127,19 +126,15 @@ async fn churn(scene: &Scene, programs: [&Path; 2], until: Instant) {
     }
 }
 
-/// From now on the kinds of authority rotate by turns, and not all at once.
-async fn put_jwt_out_of_step(scene: &Scene) {
-    let channel = wire::channel(&scene.server.socket).await;
+/// From now on the kinds of authority rotate by turns, and not all at once. Nobody holds anything yet
+/// that an authority would have to be known for.
+async fn put_jwt_out_of_step(server: &Server) {
+    let channel = wire::channel(&server.socket).await;
     let mut authorities = LocalAuthorityClient::new(channel.unwrap());
-    sleep(STEP).await;
     let asked = PrepareJwtAuthorityRequest {};
     let prepared = authorities.prepare_jwt_authority(asked).await.unwrap();
-    let authority_id = prepared
-        .into_inner()
-        .prepared_authority
-        .unwrap()
-        .authority_id;
-    sleep(STEP).await;
+    let prepared = prepared.into_inner().prepared_authority;
+    let authority_id = prepared.unwrap().authority_id;
     let asked = ActivateJwtAuthorityRequest { authority_id };
     authorities.activate_jwt_authority(asked).await.unwrap();
 }
