@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::machine::Machine;
+use super::failures::Failures;
 use crate::clients::Client;
 
 /// A witness that runs until its input ends.
@@ -29,7 +29,7 @@ impl Child {
         scene: &Scene,
         path: &'static str,
         peers: &[&str],
-        machine: &Arc<Machine>,
+        failures: &Arc<Failures>,
     ) -> Self {
         let (endpoint, identity) = (scene.agent.endpoint(), id(path));
         let mut command = client.command(&endpoint, &identity);
@@ -39,7 +39,7 @@ impl Child {
         let lines = BufReader::new(program.stdout.take().unwrap()).lines();
         let (heard, listening) = oneshot::channel();
         let mut told = JoinSet::new();
-        told.spawn(listen(lines, path, heard, machine.clone()));
+        told.spawn(listen(lines, path, heard, failures.clone()));
         Self {
             input: program.stdin.take().unwrap(),
             listening: Some(listening),
@@ -69,7 +69,7 @@ async fn listen(
     mut lines: Lines<BufReader<ChildStdout>>,
     path: &'static str,
     heard: oneshot::Sender<String>,
-    machine: Arc<Machine>,
+    failures: Arc<Failures>,
 ) -> Value {
     let mut heard = Some(heard);
     let mut last = Value::Null;
@@ -79,7 +79,7 @@ async fn listen(
             Some(address) => {
                 let _ = heard.take().unwrap().send(address.to_owned());
             }
-            None if told.get("failed").is_some() => println!("{path} {told} {machine}"),
+            None if told.get("failed").is_some() => failures.note(path, &told),
             None => {
                 told["witness"] = path.into();
                 last = told;

@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep};
 const TICK: Duration = Duration::from_millis(50);
 /// What is remembered: SVIDs live about as long.
 const REMEMBERED: usize = 200;
+/// Whoever does not get to run for so long renews too late: an SVID of four seconds, which is cut to
+/// whole ones, leaves a second and a half for agent, server and workload one after the other.
+const STARVED: Duration = Duration::from_millis(500);
 
 /// Remembers how late a timer was, and how long somebody waited for a processor, tick by tick.
 #[derive(Default)]
@@ -30,8 +33,16 @@ struct Look {
 }
 
 impl Machine {
-    pub(super) fn new() -> Self {
-        Self::default()
+    /// Whether programs did not get to run of late.
+    pub(super) fn is_starved(&self) -> bool {
+        self.latest() >= STARVED
+    }
+
+    /// By how much a timer was late of late.
+    fn latest(&self) -> Duration {
+        let past = self.0.lock().unwrap();
+        let late = past.ticks.iter().map(|look| look.late);
+        late.max().unwrap_or_default()
     }
 
     /// Looks again and again.
@@ -67,13 +78,8 @@ fn waited() -> Duration {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let late = self.latest();
         let past = self.0.lock().unwrap();
-        let late = past
-            .ticks
-            .iter()
-            .map(|look| look.late)
-            .max()
-            .unwrap_or_default();
         let ends = past.ticks.front().zip(past.ticks.back());
         let waited = ends.map(|(first, last)| last.waited.saturating_sub(first.waited));
         write!(

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::machine::Machine;
+use super::failures::Failures;
 use super::workload::{Shown, now};
 
 /// Counts, as the witnesses in other languages tell them.
 pub(super) struct Tally {
     path: &'static str,
-    machine: Arc<Machine>,
+    failures: Arc<Failures>,
     counts: Mutex<Counts>,
 }
 
@@ -30,11 +30,11 @@ struct Counts {
 }
 
 impl Tally {
-    pub(super) fn new(path: &'static str, machine: Arc<Machine>) -> Self {
+    pub(super) fn new(path: &'static str, failures: Arc<Failures>) -> Self {
         let counts = Mutex::default();
         Self {
             path,
-            machine,
+            failures,
             counts,
         }
     }
@@ -69,12 +69,18 @@ impl Tally {
         counts.least_token = Some(counts.least_token.map_or(left, |least| least.min(left)));
     }
 
+    /// `held` is what the one who refused had, and what was shown to it.
     pub(super) fn failed(&self, what: &str, why: &str, mut held: Value) {
         self.counts.lock().unwrap().failures += 1;
+        let now = now().as_secs_f64();
+        let ends = ["/own/not_after", "/peer/not_after", "/expires"];
+        let ends = ends.iter().filter_map(|end| held.pointer(end)?.as_f64());
+        let left = ends.map(|end| (end - now) * 1000.0).reduce(f64::min);
+        held["left_ms"] = left.into();
         held["failed"] = what.into();
         held["why"] = why.into();
-        held["at"] = now().as_secs_f64().into();
-        println!("{} {held} {}", self.path, self.machine);
+        held["at"] = now.into();
+        self.failures.note(self.path, &held);
     }
 
     pub(super) fn conclude(&self) -> Value {

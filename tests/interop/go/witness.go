@@ -263,8 +263,13 @@ func of(certificate *x509.Certificate) *held {
 
 func (w *witness) failed(what string, why error, own *held, peer []*x509.Certificate) {
 	told := map[string]any{"failed": what, "why": why.Error(), "own": own}
+	var ends []time.Time
+	if own != nil {
+		ends = append(ends, own.NotAfter)
+	}
 	if len(peer) > 0 {
 		told["peer"] = of(peer[0])
+		ends = append(ends, peer[0].NotAfter)
 	}
 	if bundle, err := w.x509.GetX509BundleForTrustDomain(w.id.TrustDomain()); err == nil {
 		var authorities []string
@@ -273,13 +278,15 @@ func (w *witness) failed(what string, why error, own *held, peer []*x509.Certifi
 		}
 		told["bundle"] = authorities
 	}
-	w.tell(told)
+	w.tell(told, ends...)
 }
 
 func (w *witness) failedToken(token string, why error) {
 	told := map[string]any{"failed": "token", "why": why.Error(), "key": keyOf(token)}
+	var ends []time.Time
 	if parsed, err := jwtsvid.ParseInsecure(token, []string{audience}); err == nil {
 		told["expires"] = parsed.Expiry
+		ends = append(ends, parsed.Expiry)
 	}
 	if bundle, err := w.jwt.GetJWTBundleForTrustDomain(w.id.TrustDomain()); err == nil {
 		var keys []string
@@ -288,10 +295,17 @@ func (w *witness) failedToken(token string, why error) {
 		}
 		told["bundle"] = keys
 	}
-	w.tell(told)
+	w.tell(told, ends...)
 }
 
-func (w *witness) tell(told map[string]any) {
+// tell says a failure, and how much life was left to that of what was shown which ends first.
+func (w *witness) tell(told map[string]any, ends ...time.Time) {
+	for _, end := range ends {
+		left := time.Until(end).Milliseconds()
+		if before, ok := told["left_ms"].(int64); !ok || left < before {
+			told["left_ms"] = left
+		}
+	}
 	w.mu.Lock()
 	w.failures++
 	told["lag_ms"] = w.lag.Milliseconds()

@@ -95,7 +95,7 @@ class Witness:
             expires = jwt.decode(token, options={"verify_signature": False})["exp"]
             self.failed(
                 "token", error, key=key, expires=str(datetime.fromtimestamp(expires, timezone.utc)),
-                bundle=list(bundle.jwt_authorities),
+                left_ms=left_ms(expires), bundle=list(bundle.jwt_authorities),
             )
             return
         self.tokens += 1
@@ -112,7 +112,8 @@ class Witness:
             for one in (leaf, authority):
                 assert one.not_valid_before_utc <= now <= one.not_valid_after_utc, "it is not valid now"
         except Exception as error:
-            self.failed("chain", error, peer=held(leaf), bundle=list(authorities))
+            left = left_ms(leaf.not_valid_after_utc.timestamp())
+            self.failed("chain", error, peer=held(leaf), left_ms=left, bundle=list(authorities))
             return
         self.chains += 1
 
