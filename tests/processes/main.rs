@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod attestation;
+#[path = "../../crates/node-attestor/tests/azure/mod.rs"]
+mod azure;
 mod bootstrap;
+mod clouds;
 mod crash;
 mod crowd;
 mod judges;
@@ -17,3 +20,5 @@ mod revocation;
 mod rotation;
 mod token_keys;
 mod wait;
+#[path = "../../crates/node-attestor/tests/web/mod.rs"]
+mod web;

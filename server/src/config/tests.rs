@@ -1,5 +1,6 @@
 //! The server's configuration: what is read, refused and warned of.
 
+mod clouds;
 mod examples;
 mod pkcs11;
 mod vault;
@@ -475,7 +476,7 @@ fn every_plugin_of_spire_is_known_by_name() {
         ("KeyManager", "aws_kms gcp_kms azure_key_vault"),
         (
             "NodeAttestor",
-            "k8s_psat aws_iid gcp_iit azure_imds azure_msi sshpop tpm_devid http_challenge",
+            "k8s_psat aws_iid sshpop tpm_devid http_challenge",
         ),
         (
             "UpstreamAuthority",

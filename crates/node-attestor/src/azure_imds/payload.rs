@@ -229,9 +229,7 @@ impl Document {
         signed.parse(|bytes| Self::read(&bytes))
     }
 
-    /// The same of bytes that nobody verified: for tests of the parser.
-    #[doc(hidden)]
-    pub fn read(bytes: &[u8]) -> Result<Self, FormError> {
+    fn read(bytes: &[u8]) -> Result<Self, FormError> {
         if bytes.len() > MAX_DOCUMENT_LEN {
             return Err(FormError::TooLong {
                 len: bytes.len(),

@@ -47,7 +47,6 @@ impl InstanceFacts {
         claims.parse(|claims| Self::read(&claims.all))
     }
 
-    /// The same of claims that nobody verified: for tests of the parser.
     fn read(claims: &Map<String, Value>) -> Result<Self, FactsError> {
         let google = claims.get("google").and_then(Value::as_object);
         let engine = google.and_then(|google| google.get("compute_engine"));
