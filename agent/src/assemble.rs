@@ -17,11 +17,13 @@ use crate::rotate::SvidPolicy;
 use crate::running::{Agent, Parts, Settings};
 use crate::upstream::TcpDial;
 use crate::workload_api::{self, Listening, Options};
+use signet_cloud::aws::InstanceMetadata;
 use signet_crypto::{SecretString, SystemRandom};
 use signet_keys::disk::DiskKeys;
 use signet_keys::memory::MemoryKeys;
 use signet_keys::{KeyManager, disk};
 use signet_node_attestor::AgentAttestor;
+use signet_node_attestor::aws_iid::AwsIidAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
 use signet_runtime::{SystemClock, Tasks};
@@ -162,6 +164,10 @@ fn node_attestor(
                 intermediates: settings.intermediates_path.clone(),
             };
             Arc::new(X509PopAgent::new(files, Arc::new(SystemRandom::new())))
+        }
+        (None, NodeAttestorSettings::AwsIid(settings)) => {
+            let metadata = InstanceMetadata::at(&settings.endpoint);
+            Arc::new(AwsIidAgent::new(metadata.map_err(NoAttestor::Http)?))
         }
     })
 }

@@ -105,6 +105,14 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A node attestor cannot be opened.
+    #[error("node attestor {name}")]
+    Attestor {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: BoxError,
+    },
     /// A node attestor's settings are no good.
     #[error("node attestor x509pop")]
     X509Pop(#[from] ConfigError),

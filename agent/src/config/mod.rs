@@ -25,8 +25,8 @@ use signet_spiffe::TrustDomain;
 pub use bootstrap::{BundleFormat, BundleSource};
 pub use flags::AgentFlags;
 pub use plugins::{
-    KeySettings, NodeAttestorSettings, ProgramHash, UnixSettings, WorkloadAttestorSettings,
-    X509PopSettings,
+    AwsIidSettings, KeySettings, NodeAttestorSettings, ProgramHash, UnixSettings,
+    WorkloadAttestorSettings, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

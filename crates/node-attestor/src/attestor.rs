@@ -111,6 +111,15 @@ pub enum AgentError {
     /// The server asks what this attestor has no answer to.
     #[error("the server sent a challenge that does not fit")]
     Challenge(#[source] Option<BoxError>),
+    /// A service of the platform does not give what is needed.
+    #[error("could not get {what}")]
+    Unavailable {
+        /// What was asked for.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// The answer could not be signed.
     #[error("cannot sign the answer to the challenge")]
     Sign(#[source] BoxError),

@@ -13,7 +13,9 @@
 
 mod agent_path;
 mod attestor;
+pub mod aws_iid;
 pub mod join_token;
+mod json;
 pub mod pkcs7;
 pub mod x509pop;
 
@@ -21,3 +23,4 @@ pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
 pub use attestor::{
     AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Peer, Refused, ServerAttestor,
 };
+pub use json::JsonError;

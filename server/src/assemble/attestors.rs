@@ -1,5 +1,7 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
+mod aws_iid;
+
 use super::StartError;
 use super::data_dir::at;
 use crate::config::{self, NodeAttestorSettings};
@@ -30,15 +32,21 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
     );
     attestors.insert("join_token", Arc::new(join_token));
     for settings in &parts.attestors {
-        if let NodeAttestorSettings::X509Pop(settings) = settings {
-            let config = x509pop_config(settings, &tokens)?;
-            let x509pop = X509PopServer::new(
-                parts.trust_domain.clone(),
-                config,
-                parts.clock.clone(),
-                parts.random.clone(),
-            )?;
-            attestors.insert("x509pop", Arc::new(x509pop));
+        match settings {
+            NodeAttestorSettings::JoinToken => {}
+            NodeAttestorSettings::X509Pop(settings) => {
+                let config = x509pop_config(settings, &tokens)?;
+                let x509pop = X509PopServer::new(
+                    parts.trust_domain.clone(),
+                    config,
+                    parts.clock.clone(),
+                    parts.random.clone(),
+                )?;
+                attestors.insert("x509pop", Arc::new(x509pop));
+            }
+            NodeAttestorSettings::AwsIid(settings) => {
+                attestors.insert("aws_iid", Arc::new(aws_iid::open(settings, parts)?));
+            }
         }
     }
     Ok(attestors)

@@ -27,8 +27,9 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    ComposerSettings, KeyIdentifier, KeySettings, NodeAttestorSettings, Pkcs11Settings,
-    StoreSettings, TransitSettings, UpstreamSettings, X509PopRoots, X509PopSettings,
+    AwsIidSettings, ComposerSettings, KeyIdentifier, KeySettings, NodeAttestorSettings,
+    Pkcs11Settings, StoreSettings, TransitSettings, UpstreamSettings, X509PopRoots,
+    X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

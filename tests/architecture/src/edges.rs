@@ -109,6 +109,7 @@ pub(crate) const ROWS: &[Row] = &[
         &[
             "ca",
             "cli",
+            "cloud",
             "config",
             "connections",
             "crypto",
@@ -132,6 +133,7 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Programs,
         &[
             "cli",
+            "cloud",
             "config",
             "connections",
             "crypto",

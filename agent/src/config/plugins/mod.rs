@@ -10,7 +10,7 @@ use signet_config::sections::{Plugin, PluginKind, plugins};
 use signet_config::{Key, Section};
 
 pub use keys::KeySettings;
-pub use node_attestor::{NodeAttestorSettings, X509PopSettings};
+pub use node_attestor::{AwsIidSettings, NodeAttestorSettings, X509PopSettings};
 pub use workload_attestor::{ProgramHash, UnixSettings, WorkloadAttestorSettings};
 
 const NO_SVID_STORE: &str = "SVIDs are not pushed into secret stores; remove the block";

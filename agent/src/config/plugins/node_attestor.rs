@@ -1,9 +1,13 @@
 //! `NodeAttestor`, the agent's half.
 
+mod aws_iid;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
 use signet_config::{Key, Section, Unknown};
+
+pub use aws_iid::AwsIidSettings;
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
@@ -11,7 +15,7 @@ pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
-    Key::refused("aws_iid", USE_OTHERS),
+    Key::implemented("aws_iid"),
     Key::refused("gcp_iit", USE_OTHERS),
     Key::refused("azure_imds", USE_OTHERS),
     Key::refused("azure_msi", USE_OTHERS),
@@ -37,6 +41,8 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// By the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// By the identity document of an EC2 instance.
+    AwsIid(AwsIidSettings),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -62,6 +68,11 @@ pub(super) fn read(plugin: Option<&Plugin<'_>>) -> Option<NodeAttestorSettings> 
             data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
+        Some(Plugin {
+            name: "aws_iid",
+            data,
+            ..
+        }) => aws_iid::read(data).map(NodeAttestorSettings::AwsIid),
         Some(Plugin { data, .. }) => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
 }

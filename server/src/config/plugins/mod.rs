@@ -16,7 +16,7 @@ use signet_config::{Key, Lookup, Section};
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
 pub use keys::{KeySettings, Pkcs11Settings};
-pub use node_attestor::{NodeAttestorSettings, X509PopRoots, X509PopSettings};
+pub use node_attestor::{AwsIidSettings, NodeAttestorSettings, X509PopRoots, X509PopSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
 
@@ -96,7 +96,7 @@ pub(super) fn read(
         store: datastore::read(of_kind(&found, "DataStore").next(), data_dir),
         keys: keys::read(of_kind(&found, "KeyManager").next(), data_dir, environment),
         node_attestors: of_kind(&found, "NodeAttestor")
-            .filter_map(node_attestor::read)
+            .filter_map(|plugin| node_attestor::read(plugin, environment))
             .collect(),
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()

@@ -1,11 +1,15 @@
 //! `NodeAttestor`, the server's half.
 
+mod aws_iid;
+
 use std::path::PathBuf;
 
 use signet_config::sections::Plugin;
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 use signet_node_attestor::AgentPathTemplate;
 use signet_node_attestor::x509pop::VARIABLES;
+
+pub use aws_iid::AwsIidSettings;
 
 const USE_OTHERS: &str = "attest with \"join_token\" or \"x509pop\"";
 
@@ -13,7 +17,7 @@ pub(super) const NAMES: [Key; 10] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::refused("k8s_psat", USE_OTHERS),
-    Key::refused("aws_iid", USE_OTHERS),
+    Key::implemented("aws_iid"),
     Key::refused("gcp_iit", USE_OTHERS),
     Key::refused("azure_imds", USE_OTHERS),
     Key::refused("azure_msi", USE_OTHERS),
@@ -52,6 +56,8 @@ pub enum NodeAttestorSettings {
     JoinToken,
     /// Possession of the key of an X.509 certificate.
     X509Pop(X509PopSettings),
+    /// The identity document of an EC2 instance.
+    AwsIid(Box<AwsIidSettings>),
 }
 
 /// The `x509pop` attestor.
@@ -88,12 +94,17 @@ enum Mode {
 }
 
 /// `None` where a problem was found.
-pub(super) fn read(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
-    if plugin.name == "join_token" {
-        plugin.data.check(&[], Unknown::Warned);
-        return Some(NodeAttestorSettings::JoinToken);
+pub(super) fn read(plugin: &Plugin<'_>, environment: Lookup<'_>) -> Option<NodeAttestorSettings> {
+    let data = &plugin.data;
+    match plugin.name {
+        "join_token" => {
+            data.check(&[], Unknown::Warned);
+            Some(NodeAttestorSettings::JoinToken)
+        }
+        "aws_iid" => aws_iid::read(data, environment)
+            .map(|settings| NodeAttestorSettings::AwsIid(Box::new(settings))),
+        _ => x509pop(data).map(NodeAttestorSettings::X509Pop),
     }
-    x509pop(&plugin.data).map(NodeAttestorSettings::X509Pop)
 }
 
 fn x509pop(data: &Section<'_>) -> Option<X509PopSettings> {
