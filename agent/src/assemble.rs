@@ -17,12 +17,14 @@ use crate::rotate::SvidPolicy;
 use crate::running::{Agent, Parts, Settings};
 use crate::upstream::TcpDial;
 use crate::workload_api::{self, Listening, Options};
+use signet_cloud::aws::InstanceMetadata;
 use signet_cluster::{Api, Reach};
 use signet_crypto::{SecretString, SystemRandom};
 use signet_keys::disk::DiskKeys;
 use signet_keys::memory::MemoryKeys;
 use signet_keys::{KeyManager, disk};
 use signet_node_attestor::AgentAttestor;
+use signet_node_attestor::aws_iid::AwsIidAgent;
 use signet_node_attestor::azure_imds::AzureImdsAgent;
 use signet_node_attestor::azure_msi::AzureMsiAgent;
 use signet_node_attestor::combined::CombinedAgent;
@@ -207,6 +209,10 @@ pub(crate) fn node_attestor(
             settings.cluster.clone(),
             settings.token_path.clone(),
         )),
+        (None, NodeAttestorSettings::AwsIid(settings)) => {
+            let metadata = InstanceMetadata::at(&settings.endpoint);
+            Arc::new(AwsIidAgent::new(metadata.map_err(NoAttestor::Http)?))
+        }
     })
 }
 

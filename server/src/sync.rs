@@ -233,6 +233,7 @@ impl Default for Online {
         Self {
             since: Instant::now(),
             agents: Mutex::default(),
+            opened: AtomicU64::default(),
             acknowledged: watch::Sender::default(),
         }
     }

@@ -25,8 +25,9 @@ use signet_spiffe::TrustDomain;
 pub use bootstrap::{BundleFormat, BundleSource};
 pub use flags::AgentFlags;
 pub use plugins::{
-    AzureImdsSettings, AzureMsiSettings, GcpIitSettings, K8sPsatSettings, K8sSettings, KeySettings,
-    NodeAttestorSettings, ProgramHash, UnixSettings, WorkloadAttestorSettings, X509PopSettings,
+    AwsIidSettings, AzureImdsSettings, AzureMsiSettings, GcpIitSettings, K8sPsatSettings,
+    K8sSettings, KeySettings, NodeAttestorSettings, ProgramHash, UnixSettings,
+    WorkloadAttestorSettings, X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

@@ -55,6 +55,9 @@ pub enum NoAttestor {
         #[source]
         source: io::Error,
     },
+    /// The client of a metadata service cannot be made.
+    #[error("the node attestor cannot be set up")]
+    Http(#[source] signet_http::SetupError),
 }
 
 /// Why one attestation or renewal did not work.

@@ -8,6 +8,7 @@
 //! Every question is bounded in time and in the size of its answer, follows no redirect, and errors
 //! repeat nothing of either but the name of what was asked for.
 
+pub mod aws;
 pub mod azure;
 pub mod gcp;
 mod rest;

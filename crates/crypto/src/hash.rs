@@ -55,6 +55,16 @@ impl Default for Sha256 {
     }
 }
 
+/// HMAC (RFC 2104) with SHA-256.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    ring::hmac::sign(&key, message)
+        .as_ref()
+        .try_into()
+        .expect("SHA-256 is 32 bytes")
+}
+
 /// SHA-1 of `bytes`: for key identifiers (RFC 5280 section 4.2.1.2) and SPIRE's fingerprints only,
 /// where nothing relies on its resistance to collisions.
 #[must_use]
@@ -89,6 +99,15 @@ mod tests {
         assert_eq!(
             hex(&sha1(b"abc")),
             "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
+    }
+
+    #[test]
+    fn hmac_agrees_with_rfc_4231() {
+        let code = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(
+            hex(&code),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }
 

@@ -12,6 +12,7 @@ mod der;
 mod hash;
 pub mod jose;
 mod key_type;
+mod legacy_rsa;
 pub mod pem;
 mod private_key;
 mod public_key;
@@ -26,12 +27,13 @@ pub const HAS_AWS_LC: bool = cfg!(feature = "aws-lc");
 
 pub use algorithm::{HashAlgorithm, SignatureAlgorithm};
 pub use curve::Curve;
-pub use hash::{Sha256, hex, sha1, sha256};
+pub use hash::{Sha256, hex, hmac_sha256, sha1, sha256};
 pub use key_type::{KeyType, UnknownKeyType};
+pub use legacy_rsa::LegacyRsaKey;
 pub use private_key::{PrivateKey, SignError};
 pub use public_key::{KeyError, MAX_SPKI_LEN, PublicKey, VerifyError};
 #[cfg(feature = "testing")]
 pub use random::SeededRandom;
 pub use random::{Random, SystemRandom};
-pub use secret::{SecretBytes, SecretString};
+pub use secret::{SecretBytes, SecretString, SharedSecret};
 pub use verified::Verified;

@@ -52,6 +52,39 @@ impl SecretString {
     }
 }
 
+/// A secret of a configuration, held by several at once. Two are equal if they are one: the text is
+/// never compared.
+#[derive(Clone)]
+pub struct SharedSecret(std::sync::Arc<SecretString>);
+
+impl SharedSecret {
+    /// Takes ownership; the text is wiped when the last copy is dropped.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(std::sync::Arc::new(SecretString::new(text)))
+    }
+
+    /// The text itself. Every call site is a place to look at in a review.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl PartialEq for SharedSecret {
+    fn eq(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SharedSecret {}
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl From<String> for SecretString {
     fn from(text: String) -> Self {
         Self::new(text)

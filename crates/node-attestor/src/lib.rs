@@ -13,11 +13,13 @@
 
 mod agent_path;
 mod attestor;
+pub mod aws_iid;
 pub mod azure_imds;
 pub mod azure_msi;
 pub mod combined;
 pub mod gcp_iit;
 pub mod join_token;
+mod json;
 pub mod k8s_psat;
 mod metadata;
 mod network;
@@ -30,3 +32,4 @@ pub use attestor::{
     AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, MAX_PAYLOAD, Peer, Refused,
     ServerAttestor,
 };
+pub use json::JsonError;

@@ -128,6 +128,12 @@ impl<'m> SignedMessage<'m> {
         }
     }
 
+    /// Whether this is the certificate that the message names as its signer's. It says nothing of
+    /// whether that one signed it.
+    pub fn names(&self, certificate: &Certificate) -> bool {
+        self.signer.id.names(certificate)
+    }
+
     /// All certificates of the message in DER, unjudged, at most [`MAX_CERTIFICATES`].
     pub fn certificates(&self) -> &[&'m [u8]] {
         &self.certificates

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
-use signet_crypto::SecretString;
+pub use signet_crypto::SharedSecret as Secret;
 use signet_http::Roots;
 
 use crate::Auth;
@@ -22,36 +21,6 @@ pub struct Settings {
     pub roots: Roots,
     /// How a token is had.
     pub auth: Auth,
-}
-
-/// A secret of the configuration. Two are equal if they are one: the text is never compared.
-#[derive(Clone)]
-pub struct Secret(Arc<SecretString>);
-
-impl Secret {
-    /// Takes ownership; the text is wiped when the last copy is dropped.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(Arc::new(SecretString::new(text)))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        self.0.expose()
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// The URL of a Vault, as `VAULT_ADDR` has it.

@@ -1,5 +1,7 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
+mod aws_iid;
+
 use super::data_dir::at;
 use super::{StartError, clouds, k8s_psat};
 use crate::config::{self, NodeAttestorSettings};
@@ -42,6 +44,7 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
                 parts.clock.clone(),
                 parts.random.clone(),
             )?),
+            NodeAttestorSettings::AwsIid(settings) => Arc::new(aws_iid::open(settings, parts)?),
             NodeAttestorSettings::GcpIit(settings) => {
                 Arc::new(clouds::gcp_iit(parts, settings).map_err(of("gcp_iit"))?)
             }

@@ -27,8 +27,8 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
-    AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant, AzureTenant,
-    ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
+    AwsIidSettings, AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant,
+    AzureTenant, ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
     K8sClusterSettings, K8sPsatSettings, K8sVerification, KeyIdentifier, KeySettings,
     NodeAttestorSettings, OidcIssuerSettings, Pkcs11Settings, StoreSettings, TransitSettings,
     UpstreamSettings, X509PopRoots, X509PopSettings,

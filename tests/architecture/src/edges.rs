@@ -143,6 +143,7 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Programs,
         &[
             "cli",
+            "cloud",
             "cluster",
             "config",
             "connections",

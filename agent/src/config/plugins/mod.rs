@@ -16,7 +16,7 @@ pub use clouds::{AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
 pub use k8s::K8sSettings;
 pub use k8s_psat::K8sPsatSettings;
 pub use keys::KeySettings;
-pub use node_attestor::{NodeAttestorSettings, X509PopSettings};
+pub use node_attestor::{AwsIidSettings, NodeAttestorSettings, X509PopSettings};
 pub use workload_attestor::{ProgramHash, UnixSettings, WorkloadAttestorSettings};
 
 const NO_SVID_STORE: &str = "SVIDs are not pushed into secret stores; remove the block";

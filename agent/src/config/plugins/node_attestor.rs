@@ -1,5 +1,6 @@
 //! `NodeAttestor`, the agent's half.
 
+mod aws_iid;
 mod combined;
 mod oidc;
 
@@ -10,10 +11,12 @@ use signet_config::{Key, Section, Unknown};
 use signet_node_attestor::oidc::TokenSource;
 
 use super::clouds::{self, AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
+pub use aws_iid::AwsIidSettings;
 
 use super::k8s_psat::{self, K8sPsatSettings};
 
-const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
+const USE_OTHERS: &str =
+    "attest with \"x509pop\", \"oidc\", \"k8s_psat\" or the attestor of your cloud";
 
 pub(super) const NAMES: [Key; 12] = [
     Key::implemented("combined"),
@@ -21,7 +24,7 @@ pub(super) const NAMES: [Key; 12] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::implemented("k8s_psat"),
-    Key::refused("aws_iid", USE_OTHERS),
+    Key::implemented("aws_iid"),
     Key::implemented("gcp_iit"),
     Key::implemented("azure_imds"),
     Key::implemented("azure_msi"),
@@ -59,6 +62,8 @@ pub enum NodeAttestorSettings {
     Oidc(TokenSource),
     /// By several of these together, in this order.
     Combined(Vec<NodeAttestorSettings>),
+    /// By the identity document of an EC2 instance.
+    AwsIid(AwsIidSettings),
 }
 
 /// The `x509pop` attestor. All files are PEM.
@@ -95,6 +100,7 @@ fn read_one(plugin: &Plugin<'_>) -> Option<NodeAttestorSettings> {
             plugin.data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
+        "aws_iid" => aws_iid::read(&plugin.data).map(NodeAttestorSettings::AwsIid),
         "gcp_iit" => clouds::gcp_iit(&plugin.data).map(NodeAttestorSettings::GcpIit),
         "azure_imds" => clouds::azure_imds(&plugin.data).map(NodeAttestorSettings::AzureImds),
         "azure_msi" => clouds::azure_msi(&plugin.data).map(NodeAttestorSettings::AzureMsi),

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::json::{self, JsonError};
+
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 32;
 
@@ -104,15 +106,6 @@ pub enum FormError {
     /// Neither an RSA nor an ECDSA member, or both.
     #[error("there must be either rsa_signature or ecdsa_signature")]
     Kind,
-}
-
-/// Where JSON went wrong. Does not repeat what the peer sent, as the library's own text would.
-#[derive(Debug, thiserror::Error)]
-#[error("{category:?} error at line {line}, column {column}")]
-pub struct JsonError {
-    category: serde_json::error::Category,
-    line: usize,
-    column: usize,
 }
 
 impl Payload {
@@ -303,13 +296,7 @@ fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8], limit: usize) -> Result
     if len > limit {
         return Err(FormError::TooLong { len, limit });
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        FormError::Json(JsonError {
-            category: error.classify(),
-            line: error.line(),
-            column: error.column(),
-        })
-    })
+    json::read(bytes).map_err(FormError::Json)
 }
 
 fn to_json(message: &impl Serialize) -> Vec<u8> {

@@ -25,7 +25,9 @@ pub use datastore::StoreSettings;
 pub use gcp_iit::{GcpCredentials, GcpIitSettings, GcpMetadata};
 pub use k8s_psat::{IssuerKeysPlace, K8sClusterSettings, K8sPsatSettings, K8sVerification};
 pub use keys::{KeySettings, Pkcs11Settings};
-pub use node_attestor::{NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings};
+pub use node_attestor::{
+    AwsIidSettings, NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings,
+};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
 

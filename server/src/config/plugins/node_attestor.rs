@@ -1,5 +1,6 @@
 //! `NodeAttestor`, the server's half.
 
+mod aws_iid;
 mod combined;
 mod oidc;
 
@@ -13,10 +14,12 @@ use signet_node_attestor::x509pop::VARIABLES;
 use super::azure_imds::{self, AzureImdsSettings};
 use super::azure_msi::{self, AzureMsiSettings};
 use super::gcp_iit::{self, GcpIitSettings};
+pub use aws_iid::AwsIidSettings;
 
 use super::k8s_psat::{self, K8sPsatSettings};
 
-const USE_OTHERS: &str = "attest with \"join_token\", \"x509pop\" or \"k8s_psat\"";
+const USE_OTHERS: &str =
+    "attest with \"x509pop\", \"oidc\", \"k8s_psat\" or the attestor of your cloud";
 
 pub use oidc::OidcIssuerSettings;
 
@@ -26,7 +29,7 @@ pub(super) const NAMES: [Key; 12] = [
     Key::implemented("join_token"),
     Key::implemented("x509pop"),
     Key::implemented("k8s_psat"),
-    Key::refused("aws_iid", USE_OTHERS),
+    Key::implemented("aws_iid"),
     Key::implemented("gcp_iit"),
     Key::implemented("azure_imds"),
     Key::implemented("azure_msi"),
@@ -77,6 +80,8 @@ pub enum NodeAttestorSettings {
     Oidc(Vec<OidcIssuerSettings>),
     /// Several of the others together, which are then not accepted alone.
     Combined(Vec<&'static str>),
+    /// The identity document of an EC2 instance.
+    AwsIid(Box<AwsIidSettings>),
 }
 
 /// The `x509pop` attestor.
@@ -123,6 +128,8 @@ pub(super) fn read(plugins: &[&Plugin<'_>], environment: Lookup<'_>) -> Vec<Node
             plugin.data.check(&[], Unknown::Warned);
             Some(NodeAttestorSettings::JoinToken)
         }
+        "aws_iid" => aws_iid::read(&plugin.data, environment)
+            .map(|settings| NodeAttestorSettings::AwsIid(Box::new(settings))),
         "gcp_iit" => gcp_iit::read(&plugin.data, environment).map(NodeAttestorSettings::GcpIit),
         "azure_imds" => {
             azure_imds::read(&plugin.data, environment).map(NodeAttestorSettings::AzureImds)
