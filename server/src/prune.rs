@@ -3,10 +3,10 @@
 
 use crate::agents;
 use crate::issuer::Issuer;
-use crate::state::{Plan, Snapshot, StateError};
+use crate::state::{Plan, Snapshot, State, StateError};
 use signet_model::{Agent, Change, Entry};
 use signet_runtime::Stop;
-use signet_spiffe::Bundle;
+use signet_spiffe::{Bundle, TrustDomain};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -71,7 +71,7 @@ pub async fn prune_once(issuer: &Issuer) -> Result<(), StateError> {
             "removed expired entries, join tokens and used evidence"
         );
     }
-    prune_bundle(issuer, now).await?;
+    prune_bundle(&issuer.state, &issuer.trust_domain, now).await?;
     prune_agents(issuer, now).await
 }
 
@@ -110,9 +110,14 @@ fn lapsed_records(snapshot: &Snapshot, now: SystemTime) -> (Plan, usize) {
     (plan, count)
 }
 
-async fn prune_bundle(issuer: &Issuer, now: SystemTime) -> Result<(), StateError> {
+/// Removes the authorities from our own bundle that expired a day before `now`.
+pub async fn prune_bundle(
+    state: &State,
+    trust_domain: &TrustDomain,
+    now: SystemTime,
+) -> Result<(), StateError> {
     let prune = |snapshot: &Snapshot| {
-        let own = snapshot.index.bundle(&issuer.trust_domain);
+        let own = snapshot.index.bundle(trust_domain);
         let pruned = own.and_then(|own| without_expired(own, now));
         let plan = match pruned {
             Some(bundle) => Plan::default().change(Change::PutBundle(Arc::new(bundle))),
@@ -120,7 +125,7 @@ async fn prune_bundle(issuer: &Issuer, now: SystemTime) -> Result<(), StateError
         };
         Ok((plan, ()))
     };
-    issuer.state.change(prune).await
+    state.change(prune).await
 }
 
 /// The bundle without the authorities that expired a day ago; none if nothing changes. A key that
@@ -182,7 +187,7 @@ async fn prune_agents(issuer: &Issuer, now: SystemTime) -> Result<(), StateError
 mod tests {
     use super::*;
     use signet_crypto::{KeyType, PrivateKey};
-    use signet_spiffe::{JwtAuthority, TrustDomain};
+    use signet_spiffe::JwtAuthority;
     use std::time::UNIX_EPOCH;
 
     fn key(id: &str, expires_at: Option<u64>) -> JwtAuthority {

@@ -32,10 +32,7 @@ mod witness;
 #[path = "simulation/world.rs"]
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 use world::World;
 
 /// How many seeds run when nobody says otherwise.
@@ -55,44 +52,9 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-#[allow(clippy::disallowed_methods, reason = "whoever runs the test chooses")]
-fn chosen(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn whatever_fails_no_write_is_lost_nothing_wrong_is_served_and_all_agents_converge() {
-    if let Some(seed) = chosen("SIGNET_SEED") {
-        let log = tracing_subscriber::fmt().without_time().with_test_writer();
-        log.with_env_filter(EnvFilter::from_env("SIGNET_LOG"))
-            .init();
-        return run(seed).unwrap_or_else(|wrong| panic!("{wrong}"));
-    }
-    let (next, wrong) = (AtomicU64::new(0), Mutex::new(Vec::new()));
-    let last = chosen("SIGNET_SIM_SEEDS").unwrap_or(SEEDS);
-    let work = || {
-        while wrong.lock().unwrap().is_empty() {
-            let seed = next.fetch_add(1, Ordering::SeqCst);
-            if seed >= last {
-                return;
-            }
-            if let Err(found) = run(seed) {
-                wrong.lock().unwrap().push(found);
-            }
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(
-        wrong.is_empty(),
-        "{}\nrun again with SIGNET_SEED=… cargo test -p signet-simulation",
-        wrong.join("\n\n")
-    );
+    signet_simulation::judge("simulation", SEEDS, run);
 }
 
 /// The bound of the protocol: after this much silence an agent looks for its server anew.
