@@ -15,5 +15,6 @@ mod operations;
 mod outage;
 mod revocation;
 mod rotation;
+mod run_once;
 mod token_keys;
 mod wait;

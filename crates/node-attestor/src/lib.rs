@@ -20,6 +20,6 @@ pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value};
 pub use attestor::{
-    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, MAX_PAYLOAD, Peer, Refused,
-    ServerAttestor,
+    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Finding, MAX_PAYLOAD, Peer,
+    Refused, ServerAttestor,
 };
