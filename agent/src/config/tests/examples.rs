@@ -25,7 +25,12 @@ fn with_defaults(text: &str) -> String {
 
 #[test]
 fn every_sample_starts_without_a_warning() {
-    for name in ["agent.conf", "agent-x509pop.conf", "agent.json"] {
+    for name in [
+        "agent.conf",
+        "agent-oidc.conf",
+        "agent-x509pop.conf",
+        "agent.json",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../examples")
             .join(name);
@@ -36,7 +41,7 @@ fn every_sample_starts_without_a_warning() {
 
 #[test]
 fn what_a_sample_comments_out_is_the_default() {
-    for name in ["agent.conf", "agent-x509pop.conf"] {
+    for name in ["agent.conf", "agent-oidc.conf", "agent-x509pop.conf"] {
         let text = sample(name);
         let all = with_defaults(&text);
         assert_ne!(text, all);

@@ -28,6 +28,7 @@ fn every_sample_starts_without_a_warning() {
     for name in [
         "server.conf",
         "server-nested.conf",
+        "server-oidc.conf",
         "server-x509pop.conf",
         "server.json",
     ] {
@@ -42,7 +43,7 @@ fn every_sample_starts_without_a_warning() {
 
 #[test]
 fn what_a_sample_comments_out_is_the_default() {
-    for name in ["server.conf", "server-x509pop.conf"] {
+    for name in ["server.conf", "server-x509pop.conf", "server-oidc.conf"] {
         let text = sample(name);
         let all = with_defaults(&text);
         assert_ne!(text, all);
