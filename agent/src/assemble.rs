@@ -23,7 +23,6 @@ use signet_crypto::{SecretString, SystemRandom};
 use signet_keys::disk::DiskKeys;
 use signet_keys::memory::MemoryKeys;
 use signet_keys::{KeyManager, disk};
-use signet_node_attestor::AgentAttestor;
 use signet_node_attestor::aws_iid::AwsIidAgent;
 use signet_node_attestor::azure_imds::AzureImdsAgent;
 use signet_node_attestor::azure_msi::AzureMsiAgent;
@@ -33,7 +32,8 @@ use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::k8s_psat::K8sPsatAgent;
 use signet_node_attestor::oidc::OidcAgent;
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
-use signet_runtime::{SystemClock, Tasks};
+use signet_node_attestor::{AgentAttestor, AgentError, Finding};
+use signet_runtime::{Clock as _, Readiness, SystemClock, Tasks};
 use signet_spiffe::IdError;
 use signet_telemetry::metrics::Metrics;
 use signet_tls::ServerAddress;
@@ -69,7 +69,7 @@ pub enum StartError {
 
 /// Starts the agent that the configuration describes. The workload socket opens first: a workload
 /// that starts before the agent reached its server waits instead of failing.
-pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<(), StartError> {
+pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<Readiness, StartError> {
     let metrics = Metrics::new(&config.telemetry.metric_prefix);
     let serves_workloads = config.workload_api;
     let (health, prometheus) = (config.health.clone(), config.telemetry.prometheus.clone());
@@ -97,8 +97,49 @@ pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<(), StartError> {
     if let Some(settings) = prometheus {
         pages::serve_metrics(&settings, metrics, &agent, tasks).await?;
     }
+    let readiness = agent.readiness.clone();
     agent.start(tasks);
-    Ok(())
+    Ok(readiness)
+}
+
+/// What this node can prove, and what it finds of that itself.
+pub struct Evidence {
+    /// The attestor.
+    pub attestor: &'static str,
+    /// What can be said of the evidence.
+    pub findings: Vec<Finding>,
+}
+
+/// Why there is no evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvidence {
+    /// No attestor can be made.
+    #[error(transparent)]
+    NoAttestor(#[from] NoAttestor),
+    /// It has no proof.
+    #[error("the {attestor} node attestor could not make its proof")]
+    Proof {
+        /// The attestor.
+        attestor: &'static str,
+        /// Why.
+        #[source]
+        source: AgentError,
+    },
+}
+
+/// Collects the evidence that the agent would send.
+pub async fn evidence(config: &AgentConfig) -> Result<Evidence, NoEvidence> {
+    let token = config.join_token.as_ref();
+    let attestor = node_attestor(&config.node_attestor, token, config.environment)?;
+    let payload = attestor.payload().await;
+    let payload = payload.map_err(|source| NoEvidence::Proof {
+        attestor: attestor.kind(),
+        source,
+    })?;
+    Ok(Evidence {
+        attestor: attestor.kind(),
+        findings: attestor.findings(&payload, SystemClock.now()),
+    })
 }
 
 fn parts(config: AgentConfig, metrics: Metrics, tasks: &Tasks) -> Result<Parts, StartError> {
@@ -165,7 +206,7 @@ fn keys(settings: KeySettings) -> Result<Arc<dyn KeyManager>, StartError> {
 
 /// A join token, when there is one, wins over a configured attestor, as in SPIRE; not over a
 /// combination, which must stay whole.
-pub(crate) fn node_attestor(
+fn node_attestor(
     settings: &NodeAttestorSettings,
     token: Option<&JoinTokenSource>,
     environment: fn(&str) -> Option<String>,

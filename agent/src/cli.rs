@@ -2,9 +2,11 @@
 //! agent over its Unix sockets and know nothing of its inside.
 
 mod api;
+mod attest;
 mod environment;
 mod healthcheck;
 mod run;
+mod run_once;
 mod why;
 
 use std::ffi::OsString;
@@ -13,7 +15,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use signet_cli::{Call, answer};
 
+pub use attest::AttestArgs;
 pub use run::RunArgs;
+pub use run_once::RunOnceArgs;
 
 const ABOUT_FLAGS: &str = "Flags may be written as SPIRE writes them: -socketPath x, \
                            --socketPath=x and --socket-path x mean the same.";
@@ -24,6 +28,12 @@ const ABOUT_FLAGS: &str = "Flags may be written as SPIRE writes them: -socketPat
 enum Line {
     /// Run the agent
     Run(RunArgs),
+    /// Run a command with an agent of its own: attest, serve the Workload API for the life of the
+    /// command, pass signals and the exit code, leave nothing behind
+    RunOnce(RunOnceArgs),
+    /// Show the evidence that this node can offer, and whether it passes the checks that can be made
+    /// here
+    Attest(AttestArgs),
     /// Check the configuration file, and say everything that is wrong with it
     Validate(RunArgs),
     /// Ask a running agent whether it is healthy
@@ -39,6 +49,10 @@ enum Line {
 pub trait Program {
     /// Runs the agent until it is told to end.
     fn run(self, arguments: RunArgs) -> ExitCode;
+    /// Runs the agent for the life of a command.
+    fn run_once(self, arguments: RunOnceArgs) -> ExitCode;
+    /// Shows what this node can prove.
+    fn attest(self, arguments: AttestArgs) -> ExitCode;
     /// Checks the configuration and prints what is wrong with it.
     fn validate(self, arguments: RunArgs) -> ExitCode;
 }
@@ -51,6 +65,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: impl Program
     };
     match line {
         Line::Run(arguments) => program.run(arguments),
+        Line::RunOnce(arguments) => program.run_once(arguments),
+        Line::Attest(arguments) => program.attest(arguments),
         Line::Validate(arguments) => program.validate(arguments),
         Line::Healthcheck(call) => call.execute(&environment::workload_socket()),
         Line::Api(command) => command.execute(&environment::workload_socket()),

@@ -18,6 +18,7 @@ pub mod holdings;
 pub mod identify;
 pub mod jwt;
 pub mod lifecycle;
+pub mod once;
 pub mod own;
 pub mod rotate;
 pub mod running;

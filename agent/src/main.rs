@@ -1,7 +1,7 @@
 //! The `signet-agent` program.
 
-use signet_agent::cli::{self, Program, RunArgs};
-use signet_agent::{assemble, config};
+use signet_agent::cli::{self, AttestArgs, Program, RunArgs, RunOnceArgs};
+use signet_agent::{assemble, config, once};
 use signet_config::sections::{LogFormat, LogLevel, LogSettings};
 use signet_config::{ConfigError, Warning};
 use signet_runtime::signals::{Request, Signals};
@@ -25,6 +25,17 @@ struct SignetAgent;
 impl Program for SignetAgent {
     fn run(self, arguments: RunArgs) -> ExitCode {
         outcome(run(&arguments))
+    }
+
+    fn run_once(self, arguments: RunOnceArgs) -> ExitCode {
+        match run_once(&arguments) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => outcome(Err::<(), _>(error)),
+        }
+    }
+
+    fn attest(self, arguments: AttestArgs) -> ExitCode {
+        outcome(attest(&arguments))
     }
 
     fn validate(self, arguments: RunArgs) -> ExitCode {
@@ -69,11 +80,58 @@ fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
     runtime.block_on(serve(config, log))
 }
 
+fn attest(arguments: &AttestArgs) -> Result<(), Box<dyn Error>> {
+    signet_runtime::process::harden();
+    let (mut config, warnings) = load(&arguments.run)?;
+    config.environment = environment;
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let evidence = runtime.block_on(assemble::evidence(&config))?;
+    say(&format!("Node attestor: {}", evidence.attestor));
+    for finding in &evidence.findings {
+        let mark = if finding.holds { "ok  " } else { "FAIL" };
+        say(&format!("  {mark}  {}", finding.text));
+    }
+    match evidence.findings.iter().all(|finding| finding.holds) {
+        true => say("The evidence passes the checks that can be made here. Nothing was sent."),
+        false => return Err("the evidence would not be accepted".into()),
+    }
+    Ok(())
+}
+
+/// Not more open files than usual: the command inherits the limit.
+fn run_once(arguments: &RunOnceArgs) -> Result<u8, Box<dyn Error>> {
+    signet_runtime::process::harden();
+    let run = &arguments.run;
+    let (mut config, warnings) = match run.names_no_file() {
+        true => config::from_flags(&run.flags())?,
+        false => load(run)?,
+    };
+    let authorities = environment("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    config.web_authorities = authorities.map(PathBuf::from);
+    config.environment = environment;
+    // The command's output is its own.
+    let file = config.log.file.take();
+    config.log.file = Some(file.unwrap_or_else(|| "/dev/stderr".into()));
+    let _log = logs::set_up(&log_settings(&config.log))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(once::run(config, arguments.once()))?)
+}
+
 async fn serve(config: config::AgentConfig, log: LogHandle) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::listen()?;
     let tasks = Tasks::new();
     let failed = match assemble::run(config, &tasks).await {
-        Ok(()) => until_stopped(&tasks, &mut signals, &log).await,
+        Ok(_) => until_stopped(&tasks, &mut signals, &log).await,
         Err(error) => {
             tasks.shutdown(Duration::ZERO).await;
             return Err(error.into());

@@ -18,6 +18,7 @@ mod operations;
 mod outage;
 mod revocation;
 mod rotation;
+mod run_once;
 mod token_keys;
 mod wait;
 #[path = "../../crates/node-attestor/tests/web/mod.rs"]

@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 use signet_cli::value;
 use signet_crypto::SecretString;
 
-use crate::config::AgentFlags;
+use crate::config::{AgentFlags, DEFAULT_PATH};
 
 /// What `run` and `validate` are told.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +105,11 @@ impl RunArgs {
     /// Whether the environment's values go into the configuration file.
     pub fn expand_env(&self) -> bool {
         self.expand_env.unwrap_or_default()
+    }
+
+    /// Whether the usual place is meant, and nothing is there.
+    pub fn names_no_file(&self) -> bool {
+        self.config == Path::new(DEFAULT_PATH) && !self.config.exists()
     }
 
     /// What wins over the configuration file.

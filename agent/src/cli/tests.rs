@@ -30,6 +30,8 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
         Line::Healthcheck(call) => fake.ask(call.command).await,
         Line::Why(call) => fake.ask(call.command).await,
         Line::Api(Api::Watch(_)) => panic!("this has no end"),
-        Line::Run(_) | Line::Validate(_) => panic!("these ask nobody"),
+        Line::Run(_) | Line::RunOnce(_) | Line::Attest(_) | Line::Validate(_) => {
+            panic!("these ask nobody")
+        }
     }
 }

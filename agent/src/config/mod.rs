@@ -127,6 +127,20 @@ pub fn load(
     read(Document::read(path, variables)?, flags, environment)
 }
 
+/// What `run-once` works with where there is no file: a process is known by its user and program.
+const WITHOUT_FILE: &str = r#"plugins {
+  KeyManager "memory" { plugin_data {} }
+  WorkloadAttestor "unix" { plugin_data {} }
+}"#;
+
+/// Settings from `flags` alone.
+pub fn from_flags(flags: &AgentFlags) -> Result<(AgentConfig, Vec<Warning>), ConfigError> {
+    read(
+        Document::parse("the command line", WITHOUT_FILE, None)?,
+        flags,
+    )
+}
+
 fn read(
     document: Document,
     flags: &AgentFlags,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use signet_model::{Selector, SingleUse, TokenId, TokenRefusal};
@@ -28,6 +29,42 @@ pub trait AgentAttestor: Send + Sync {
 
     /// The answer to a challenge.
     async fn respond(&self, challenge: &[u8]) -> Result<Vec<u8>, AgentError>;
+
+    /// What can be said here of a payload, for the node's operator: no secrets, and nothing that only
+    /// the server can judge.
+    fn findings(&self, payload: &[u8], _: SystemTime) -> Vec<Finding> {
+        vec![Finding::holds(format!(
+            "{} bytes of evidence",
+            payload.len()
+        ))]
+    }
+}
+
+/// What an agent finds of its own evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it speaks for an attestation.
+    pub holds: bool,
+    /// What it is.
+    pub text: String,
+}
+
+impl Finding {
+    /// Something that is as it should be.
+    pub fn holds(text: impl Into<String>) -> Self {
+        Self {
+            holds: true,
+            text: text.into(),
+        }
+    }
+
+    /// Something that no server will accept.
+    pub fn fails(text: impl Into<String>) -> Self {
+        Self {
+            holds: false,
+            text: text.into(),
+        }
+    }
 }
 
 /// The server's half.

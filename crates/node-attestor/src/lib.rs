@@ -29,7 +29,7 @@ pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value, is_segment};
 pub use attestor::{
-    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, MAX_PAYLOAD, Peer, Refused,
-    ServerAttestor,
+    AgentAttestor, AgentError, Attested, BoxError, Challenger, Fault, Finding, MAX_PAYLOAD, Peer,
+    Refused, ServerAttestor,
 };
 pub use json::JsonError;

@@ -74,6 +74,14 @@ impl Token {
         self.issuer.as_deref()
     }
 
+    /// What the token says, for whoever holds it and wants to look at it. Nothing is proved by it.
+    ///
+    /// # Errors
+    /// [`ClaimsError`] says what is wrong with the claims.
+    pub fn unverified(&self) -> Result<Claims, ClaimsError> {
+        Claims::parse(&self.compact.payload)
+    }
+
     /// Verifies the token with the issuer's keys, then its claims at `now`.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ use signet_spiffe::SpiffeId;
 use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 
+/// Entries that the explanation of an agent shows; there may be thousands.
+const MAX_EXPLAINED: usize = 100;
+
 /// The service.
 #[derive(Debug, Clone)]
 pub(super) struct AdminService(pub Arc<Issuer>);
@@ -42,6 +45,29 @@ impl api::admin_server::Admin for AdminService {
         Ok(Response::new(api::WhyResponse {
             text: explanation.render(),
             json,
+        }))
+    }
+
+    async fn explain_agent(
+        &self,
+        request: Request<api::ExplainAgentRequest>,
+    ) -> Result<Response<api::ExplainAgentResponse>, Status> {
+        let id = SpiffeId::parse(&request.into_inner().spiffe_id)
+            .map_err(|error| types::Malformed::new("invalid agent ID", error))?;
+        let snapshot = self.0.state.read();
+        let agent = snapshot
+            .index
+            .agent(&id)
+            .ok_or_else(|| Status::not_found("agent not found"))?;
+        let entries = snapshot.index.authorized(&id, self.0.clock.now());
+        let shown = entries.iter().take(MAX_EXPLAINED);
+        let attestation = agent.attestation.as_ref();
+        Ok(Response::new(api::ExplainAgentResponse {
+            agent: Some(types::agent(agent)),
+            attested_at: attestation.map_or(0, |attestation| types::seconds(attestation.at)),
+            proofs: attestation.map_or_else(Vec::new, |attestation| attestation.proofs.clone()),
+            entries: shown.map(|entry| types::entry(entry)).collect(),
+            entry_count: i64::try_from(entries.len()).unwrap_or(i64::MAX),
         }))
     }
 

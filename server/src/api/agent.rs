@@ -328,6 +328,10 @@ pub(super) fn x509_svid(id: &SpiffeId, svid: &IssuedX509) -> wire::X509svid {
 }
 
 fn attest_status(fault: &AttestFault) -> Status {
+    if let AttestFault::Refused(refused @ Refused::Unavailable(_)) = fault {
+        // The causes say what the server can reach, and how.
+        return Status::internal(refused.to_string());
+    }
     let code = match fault {
         AttestFault::Csr(_) | AttestFault::Token(_) | AttestFault::PayloadTooLong { .. } => {
             Code::InvalidArgument

@@ -2,6 +2,7 @@
 
 mod act;
 mod count;
+mod explain;
 mod filter;
 mod list;
 mod purge;
@@ -21,6 +22,8 @@ pub(super) enum Agent {
     List(Call<list::List>),
     /// Show one agent and its selectors
     Show(Call<show::Show>),
+    /// Say what an agent proved, when and by what, and which entries follow
+    Explain(Call<explain::Explain>),
     /// Count agents
     Count(Call<count::Count>),
     /// Forget an agent; it may attest again
@@ -36,6 +39,7 @@ impl Agent {
         match self {
             Self::List(call) => call.execute(target),
             Self::Show(call) => call.execute(target),
+            Self::Explain(call) => call.execute(target),
             Self::Count(call) => call.execute(target),
             Self::Evict(call) => call.execute(target),
             Self::Ban(call) => call.execute(target),

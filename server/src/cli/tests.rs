@@ -45,6 +45,7 @@ async fn asked(fake: &Fake, line: &str) -> Result<Answer, Failure> {
         },
         Line::Agent(Agent::List(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Show(call)) => fake.ask(call.command).await,
+        Line::Agent(Agent::Explain(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Count(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Evict(call)) => fake.ask(call.command).await,
         Line::Agent(Agent::Ban(call)) => fake.ask(call.command).await,

@@ -356,7 +356,8 @@ async fn a_server_that_wants_both_proofs_takes_neither_alone_nor_others_nor_anot
 #[tokio::test]
 async fn one_proof_that_does_not_hold_is_enough_to_be_refused_and_uses_nothing_up() {
     let both = Both::new().await;
-    let foreign: Arc<dyn AgentAttestor> = Arc::new(Pki::new().agent());
+    let other = Pki::new();
+    let foreign: Arc<dyn AgentAttestor> = Arc::new(other.agent());
     let token = both.token("7");
     let refused = both.attest(vec![foreign, token.clone()]).await;
     assert_eq!(refusal(refused).0, Code::PermissionDenied);
@@ -376,9 +377,8 @@ async fn an_agent_of_two_proofs_never_comes_back_with_one_even_by_another_attest
         .attest(vec![both.certificate(), both.token("7")])
         .await
         .unwrap();
-    let snapshot = both.world.server.issuer().state.read();
-    let agent = snapshot.index.agents().next().unwrap().clone();
-    drop(snapshot);
+    let agents = both.world.server.issuer().find_agents(&Default::default());
+    let agent = agents[0].clone();
     assert_eq!(
         agent.attestation.as_ref().unwrap().proofs,
         ["x509pop", "oidc"]

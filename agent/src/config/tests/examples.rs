@@ -30,6 +30,7 @@ fn every_sample_starts_without_a_warning() {
         "agent-azure.conf",
         "agent-azure-msi.conf",
         "agent-gcp.conf",
+        "agent-oidc.conf",
         "agent-x509pop.conf",
         "agent.json",
     ] {
@@ -48,6 +49,7 @@ fn what_a_sample_comments_out_is_the_default() {
         "agent-azure.conf",
         "agent-azure-msi.conf",
         "agent-gcp.conf",
+        "agent-oidc.conf",
         "agent-x509pop.conf",
     ] {
         let text = sample(name);

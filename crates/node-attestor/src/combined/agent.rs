@@ -1,12 +1,13 @@
 //! The agent's half: collects the proofs, and hands each challenge to the one it is for.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use super::KIND;
-use super::payload::{Proof, Tagged, encode};
-use crate::{AgentAttestor, AgentError};
+use super::payload::{Proof, Tagged, encode, parse};
+use crate::{AgentAttestor, AgentError, Finding};
 
 /// Attests with several proofs at once.
 pub struct CombinedAgent {
@@ -45,5 +46,20 @@ impl AgentAttestor for CombinedAgent {
         let attestor = attestor.ok_or(AgentError::Challenge(None))?;
         let bytes = attestor.respond(&bytes).await?;
         Ok(Tagged { proof, bytes }.encode())
+    }
+
+    fn findings(&self, payload: &[u8], now: SystemTime) -> Vec<Finding> {
+        let Ok(proofs) = parse(payload) else {
+            return Vec::new();
+        };
+        let pairs = self.attestors.iter().zip(&proofs);
+        let each = pairs.flat_map(|(attestor, proof)| {
+            let findings = attestor.findings(&proof.payload, now).into_iter();
+            findings.map(|finding| Finding {
+                text: format!("{}: {}", attestor.kind(), finding.text),
+                ..finding
+            })
+        });
+        each.collect()
     }
 }

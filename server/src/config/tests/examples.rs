@@ -30,6 +30,7 @@ fn every_sample_starts_without_a_warning() {
         "server-azure.conf",
         "server-gcp.conf",
         "server-nested.conf",
+        "server-oidc.conf",
         "server-x509pop.conf",
         "server.json",
     ] {
@@ -48,6 +49,7 @@ fn what_a_sample_comments_out_is_the_default() {
         "server.conf",
         "server-azure.conf",
         "server-gcp.conf",
+        "server-oidc.conf",
         "server-x509pop.conf",
     ] {
         let text = sample(name);
