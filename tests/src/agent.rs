@@ -16,6 +16,8 @@ pub enum Attestation {
     JoinToken(String),
     /// By the node's certificate.
     X509Pop(NodePki),
+    /// By a plugin, whose block of the configuration this is.
+    Plugin(String),
     /// Not at all: it has its identity already.
     None,
 }
@@ -272,6 +274,9 @@ impl Agent {
                     "  NodeAttestor \"x509pop\" {{\n    plugin_data {{\n      private_key_path = \
                      \"{key}\"\n      certificate_path = \"{certificate}\"\n    }}\n  }}"
                 );
+            }
+            Attestation::Plugin(block) => {
+                let _ = writeln!(text, "  {block}");
             }
             _ => text.push_str("  NodeAttestor \"join_token\" {\n    plugin_data {}\n  }\n"),
         }
