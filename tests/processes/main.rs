@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod attestation;
+mod aws;
 #[path = "../../crates/node-attestor/tests/azure/mod.rs"]
 mod azure;
 mod bootstrap;

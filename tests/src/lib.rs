@@ -9,6 +9,7 @@
 //! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`openbao`] | a real OpenBao |
+//! | [`aws`] | an instance of AWS, and its API by moto |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
 //! | [`skip`] | what cannot run here is said by name |
@@ -16,6 +17,7 @@
 //! The same text configures both makers' programs: that is part of what is proved.
 
 pub mod agent;
+pub mod aws;
 pub mod command;
 pub mod nested;
 pub mod openbao;
