@@ -53,12 +53,15 @@ impl Workload {
         }
     }
 
-    /// What it holds now; an SVID that has expired is held no more.
+    /// What it holds now. An expired SVID is shown all the same: the peer is to judge.
     pub(super) fn held(&self) -> Option<Held> {
-        let state = self.x509.state();
-        let held = state.svid().and_then(|svid| {
-            let bundle = state.context()?.bundle_set().get(&domain());
-            let bundle = bundle.expect("the own bundle is in every message");
+        let all = self.x509.x509_context();
+        let held = all.map_err(|error| error.to_string()).and_then(|all| {
+            let own = id(self.path);
+            let mut svids = all.svids().iter();
+            let svid = svids.find(|svid| svid.spiffe_id().to_string() == own);
+            let svid = svid.ok_or("the identity is gone")?.clone();
+            let bundle = all.bundle_set().get(&domain()).ok_or("no own bundle")?;
             Ok(Held { svid, bundle })
         });
         match held {
@@ -66,15 +69,8 @@ impl Workload {
                 self.tally.used(&held.shown());
                 Some(held)
             }
-            Err(error) => {
-                let expired = self.x509.x509_context().ok();
-                let expired = expired.and_then(|all| {
-                    let mut all = all.svids().iter();
-                    let own = all.find(|svid| svid.spiffe_id().to_string() == id(self.path))?;
-                    Some(shown(own.leaf().as_bytes()).told())
-                });
-                let held = json!({ "own": expired });
-                self.tally.failed("identity", &error.to_string(), held);
+            Err(why) => {
+                self.tally.failed("identity", &why, json!({}));
                 None
             }
         }
