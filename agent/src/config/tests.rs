@@ -2,6 +2,7 @@
 
 mod clouds;
 mod examples;
+mod kubernetes;
 
 use std::path::Path;
 use std::time::Duration;
@@ -417,9 +418,9 @@ fn every_plugin_of_spire_is_known_by_name() {
     for (kind, names) in [
         (
             "NodeAttestor",
-            "k8s_psat aws_iid sshpop tpm_devid http_challenge",
+            "aws_iid sshpop tpm_devid http_challenge",
         ),
-        ("WorkloadAttestor", "docker k8s slurm systemd windows"),
+        ("WorkloadAttestor", "docker slurm systemd windows"),
         ("SVIDStore", "aws_secretsmanager gcp_secretmanager"),
     ] {
         for name in names.split(' ') {

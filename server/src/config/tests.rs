@@ -2,6 +2,7 @@
 
 mod clouds;
 mod examples;
+mod k8s_psat;
 mod pkcs11;
 mod vault;
 
@@ -476,7 +477,7 @@ fn every_plugin_of_spire_is_known_by_name() {
         ("KeyManager", "aws_kms gcp_kms azure_key_vault"),
         (
             "NodeAttestor",
-            "k8s_psat aws_iid sshpop tpm_devid http_challenge",
+            "aws_iid sshpop tpm_devid http_challenge",
         ),
         (
             "UpstreamAuthority",
