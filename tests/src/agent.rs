@@ -215,12 +215,21 @@ impl Agent {
 
     /// Runs a command of the agent's program on the Workload API's socket, in these cgroups.
     pub async fn cli_in(&self, cgroups: &Cgroups, arguments: &[&str]) -> Output {
-        let socket = self.socket.display().to_string();
+        command::run("/bin/sh", &self.line_in(cgroups, arguments)).await
+    }
+
+    /// Starts such a command, whose output goes to the end of a file.
+    pub fn spawn_in(&self, cgroups: &Cgroups, arguments: &[&str], log: &Path) -> Process {
+        Process::start(Path::new("/bin/sh"), &self.line_in(cgroups, arguments), log)
+    }
+
+    fn line_in(&self, cgroups: &Cgroups, arguments: &[&str]) -> Vec<String> {
         let program = self.maker.agent().display().to_string();
+        let socket = self.socket.display().to_string();
         let mut line = vec!["-c", cgroups.enter(), "sh", &program];
         line.extend(arguments);
         line.extend(["-socketPath", &socket]);
-        command::run("/bin/sh", &line).await
+        line.into_iter().map(str::to_owned).collect()
     }
 
     /// Runs a command of the given maker's program on the Workload API's socket.

@@ -60,16 +60,6 @@ impl Cgroups {
     pub fn enter(&self) -> &str {
         &self.enter
     }
-
-    /// Moves a process in here.
-    ///
-    /// # Panics
-    /// When the kernel refuses it.
-    pub fn take(&self, pid: u32) {
-        for folder in &self.folders {
-            fs::write(folder.join("cgroup.procs"), pid.to_string()).expect("a process to move");
-        }
-    }
 }
 
 impl Drop for Cgroups {

@@ -285,11 +285,11 @@ impl Issuer {
     }
 
     fn token(&self, claims: &Value) -> String {
-        let header = json!({"alg": JwsAlgorithm::Es256.name(), "kid": "k1"});
+        let header = json!({"alg": JwsAlgorithm::ES256.name(), "kid": "k1"});
         let input =
             jose::encode_signing_input(header.as_object().unwrap(), claims.as_object().unwrap());
         let der = self.key.sign_ecdsa_sha256(input.as_bytes()).unwrap();
-        jose::attach_signature(input, JwsAlgorithm::Es256, &der).unwrap()
+        jose::attach_signature(input, JwsAlgorithm::ES256, &der).unwrap()
     }
 }
 
