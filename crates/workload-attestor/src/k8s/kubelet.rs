@@ -239,3 +239,73 @@ fn read_token(path: &PathBuf) -> Result<SecretString, KubeletError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(node_name: Option<&str>, verification: KubeletVerification) -> KubeletConfig {
+        KubeletConfig {
+            port: KubeletPort::Secure {
+                port: 10250,
+                node_name: node_name.map(str::to_owned),
+                verification,
+            },
+            credentials: KubeletCredentials::Anonymous,
+            reload_interval: Duration::from_secs(60),
+        }
+    }
+
+    fn roots(config: &KubeletConfig) -> Roots {
+        match config.reach().unwrap() {
+            Reach::Https { roots, .. } => roots,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_kubelet_is_verified_by_name_only_where_its_name_is_known() {
+        let ca = || KubeletVerification::Ca("/ca".into());
+        assert_eq!(roots(&config(Some("n"), ca())), Roots::File("/ca".into()));
+        assert_eq!(
+            roots(&config(None, ca())),
+            Roots::FileForAnyName("/ca".into())
+        );
+        let skipped = config(Some("n"), KubeletVerification::Skipped);
+        assert_eq!(roots(&skipped), Roots::Unverified);
+    }
+
+    #[test]
+    fn a_kubelet_is_asked_at_its_node_or_on_this_machine() {
+        let url = |name| config(name, KubeletVerification::Skipped).port.url();
+        assert_eq!(url(None), "https://127.0.0.1:10250/pods");
+        assert_eq!(url(Some("node-1")), "https://node-1:10250/pods");
+        assert_eq!(url(Some("fd00::1")), "https://[fd00::1]:10250/pods");
+        let read_only = KubeletPort::ReadOnly(10255);
+        assert_eq!(read_only.url(), "http://127.0.0.1:10255/pods");
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_is_shown_and_never_over_plain_http() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let secure = KubeletConfig {
+            credentials: KubeletCredentials::Token(path.clone()),
+            ..config(None, KubeletVerification::Skipped)
+        };
+        let plain = KubeletConfig {
+            port: KubeletPort::ReadOnly(10255),
+            ..secure.clone()
+        };
+        let kubelet = Kubelet::new(secure);
+        assert!(matches!(kubelet.request(), Err(KubeletError::Token { .. })));
+        for token in ["first", "second"] {
+            std::fs::write(&path, format!("{token}\n")).unwrap();
+            let request = kubelet.request().unwrap();
+            let shown = &request.headers()[header::AUTHORIZATION];
+            assert_eq!(shown, &format!("Bearer {token}"));
+        }
+        let request = Kubelet::new(plain).request().unwrap();
+        assert!(request.headers().is_empty());
+    }
+}
