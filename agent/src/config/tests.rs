@@ -416,10 +416,7 @@ fn keys_in_memory_with_a_join_token_are_warned_of() {
 #[test]
 fn every_plugin_of_spire_is_known_by_name() {
     for (kind, names) in [
-        (
-            "NodeAttestor",
-            "aws_iid sshpop tpm_devid http_challenge",
-        ),
+        ("NodeAttestor", "sshpop tpm_devid http_challenge"),
         ("WorkloadAttestor", "docker slurm systemd windows"),
         ("SVIDStore", "aws_secretsmanager gcp_secretmanager"),
     ] {

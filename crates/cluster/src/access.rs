@@ -144,7 +144,10 @@ impl Reach {
 
 impl Credentials {
     /// What stands in the header `Authorization`, if anything does.
-    pub(crate) fn bearer(&self) -> Result<Option<SecretString>, AccessError> {
+    ///
+    /// # Errors
+    /// [`AccessError::File`].
+    pub fn bearer(&self) -> Result<Option<SecretString>, AccessError> {
         let bearer =
             |token: &SecretString| SecretString::new(format!("Bearer {}", token.expose().trim()));
         Ok(match self {

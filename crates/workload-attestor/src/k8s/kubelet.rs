@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use signet_crypto::SecretString;
+use signet_cluster::{AccessError, Credentials};
 use signet_http::{Client, ClientCertificate, HttpError, Reach, Roots, Settings, SetupError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -18,8 +18,6 @@ use super::pods::NotPods;
 const MAX_ANSWER: usize = 32 << 20;
 /// As in SPIRE.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// The longest token file: tokens have a few KiB.
-const MAX_TOKEN: u64 = 64 << 10;
 
 /// Lists the pods of this node.
 #[async_trait]
@@ -85,14 +83,8 @@ pub enum KubeletCredentials {
 #[non_exhaustive]
 pub enum KubeletError {
     /// The token cannot be read.
-    #[error("cannot read the kubelet token {}", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("the kubelet token cannot be had")]
+    Token(#[from] AccessError),
     /// Certificates or keys are no good.
     #[error("the kubelet cannot be asked")]
     Setup(#[from] SetupError),
@@ -160,9 +152,10 @@ impl Kubelet {
         if let (KubeletPort::Secure { .. }, KubeletCredentials::Token(path)) =
             (&self.config.port, &self.config.credentials)
         {
-            let token = read_token(path)?;
-            let bearer = SecretString::new(format!("Bearer {}", token.expose().trim()));
-            request = request.header(header::AUTHORIZATION, bearer.expose());
+            let bearer = Credentials::File(path.clone()).bearer()?;
+            if let Some(bearer) = bearer {
+                request = request.header(header::AUTHORIZATION, bearer.expose());
+            }
         }
         request
             .body(Bytes::new())
@@ -226,20 +219,6 @@ impl KubeletPort {
     }
 }
 
-fn read_token(path: &PathBuf) -> Result<SecretString, KubeletError> {
-    use std::io::Read;
-    let read = || {
-        let mut text = String::new();
-        let file = std::fs::File::open(path)?;
-        file.take(MAX_TOKEN).read_to_string(&mut text)?;
-        Ok(SecretString::new(text))
-    };
-    read().map_err(|source| KubeletError::Token {
-        path: path.clone(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +277,7 @@ mod tests {
             ..secure.clone()
         };
         let kubelet = Kubelet::new(secure);
-        assert!(matches!(kubelet.request(), Err(KubeletError::Token { .. })));
+        assert!(matches!(kubelet.request(), Err(KubeletError::Token(_))));
         for token in ["first", "second"] {
             std::fs::write(&path, format!("{token}\n")).unwrap();
             let request = kubelet.request().unwrap();
