@@ -249,6 +249,7 @@ fn node_attestor(
         (None, NodeAttestorSettings::K8sPsat(settings)) => Arc::new(K8sPsatAgent::new(
             settings.cluster.clone(),
             settings.token_path.clone(),
+            Arc::new(SystemClock),
         )),
         (None, NodeAttestorSettings::AwsIid(settings)) => {
             let metadata = InstanceMetadata::at(&settings.endpoint);

@@ -13,6 +13,7 @@ mod crowd;
 mod judges;
 mod key_files;
 mod key_types;
+mod kubernetes;
 mod main_job;
 mod nested;
 mod operations;

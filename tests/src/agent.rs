@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::cgroups::Cgroups;
 use crate::command::{self, Output};
 use crate::openssl::NodePki;
 use crate::{Maker, Process, Server, TRUST_DOMAIN, wait};
@@ -33,6 +34,8 @@ pub struct AgentSettings {
     pub lines: Vec<String>,
     /// Blocks at the top level.
     pub blocks: Vec<String>,
+    /// Further plugins.
+    pub plugins: Vec<String>,
     /// Where the first bundle comes from, if it is no file.
     pub bundle_url: Option<String>,
     /// Environment variables that hold paths.
@@ -49,6 +52,7 @@ impl AgentSettings {
             attestation,
             lines: Vec::new(),
             blocks: Vec::new(),
+            plugins: Vec::new(),
             bundle_url: None,
             environment: Vec::new(),
             knows_programs: false,
@@ -80,6 +84,13 @@ impl AgentSettings {
     #[must_use]
     pub fn know_programs(mut self) -> Self {
         self.knows_programs = true;
+        self
+    }
+
+    /// Adds a plugin.
+    #[must_use]
+    pub fn plugin(mut self, plugin: String) -> Self {
+        self.plugins.push(plugin);
         self
     }
 
@@ -202,6 +213,25 @@ impl Agent {
         self.cli_of(self.maker, arguments).await
     }
 
+    /// Runs a command of the agent's program on the Workload API's socket, in these cgroups.
+    pub async fn cli_in(&self, cgroups: &Cgroups, arguments: &[&str]) -> Output {
+        command::run("/bin/sh", &self.line_in(cgroups, arguments)).await
+    }
+
+    /// Starts such a command, whose output goes to the end of a file.
+    pub fn spawn_in(&self, cgroups: &Cgroups, arguments: &[&str], log: &Path) -> Process {
+        Process::start(Path::new("/bin/sh"), &self.line_in(cgroups, arguments), log)
+    }
+
+    fn line_in(&self, cgroups: &Cgroups, arguments: &[&str]) -> Vec<String> {
+        let program = self.maker.agent().display().to_string();
+        let socket = self.socket.display().to_string();
+        let mut line = vec!["-c", cgroups.enter(), "sh", &program];
+        line.extend(arguments);
+        line.extend(["-socketPath", &socket]);
+        line.into_iter().map(str::to_owned).collect()
+    }
+
     /// Runs a command of the given maker's program on the Workload API's socket.
     pub async fn cli_of(&self, maker: Maker, arguments: &[&str]) -> Output {
         let socket = self.socket.display().to_string();
@@ -292,6 +322,12 @@ impl Agent {
             }
             _ => text.push_str("  NodeAttestor \"join_token\" {\n    plugin_data {}\n  }\n"),
         }
+        text.extend(
+            settings
+                .plugins
+                .iter()
+                .map(|plugin| format!("\n{plugin}\n")),
+        );
         text.push_str("}\n");
         text.extend(settings.blocks.iter().map(|block| format!("{block}\n")));
         text

@@ -6,6 +6,7 @@
 //! | [`process`] | one running program, its log and its end |
 //! | [`command`] | a program that is run to its end |
 //! | [`server`], [`agent`], [`scene`] | a configured server, an agent, both together |
+//! | [`cgroups`] | cgroups as a kubelet and its runtime make them |
 //! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`openbao`] | a real OpenBao |
@@ -18,6 +19,7 @@
 
 pub mod agent;
 pub mod aws;
+pub mod cgroups;
 pub mod command;
 pub mod nested;
 pub mod openbao;

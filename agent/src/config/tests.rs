@@ -2,6 +2,7 @@
 
 mod clouds;
 mod examples;
+mod kubernetes;
 
 use std::path::Path;
 use std::time::Duration;
@@ -415,11 +416,8 @@ fn keys_in_memory_with_a_join_token_are_warned_of() {
 #[test]
 fn every_plugin_of_spire_is_known_by_name() {
     for (kind, names) in [
-        (
-            "NodeAttestor",
-            "k8s_psat aws_iid sshpop tpm_devid http_challenge",
-        ),
-        ("WorkloadAttestor", "docker k8s slurm systemd windows"),
+        ("NodeAttestor", "sshpop tpm_devid http_challenge"),
+        ("WorkloadAttestor", "docker slurm systemd windows"),
         ("SVIDStore", "aws_secretsmanager gcp_secretmanager"),
     ] {
         for name in names.split(' ') {

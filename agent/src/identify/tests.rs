@@ -8,6 +8,7 @@ use signet_workload_attestor::peer::FakeProcess;
 enum Script {
     Finds(&'static str),
     Fails,
+    Departed,
     Hangs,
 }
 
@@ -23,6 +24,7 @@ impl WorkloadAttestor for Scripted {
         match self.1 {
             Script::Finds(text) => Ok(vec![Selector::parse(text).expect("valid")]),
             Script::Fails => Err(AttestError::ProgramChanged),
+            Script::Departed => Err(AttestError::Departed { attestor: self.0 }),
             Script::Hangs => std::future::pending().await,
         }
     }
@@ -83,4 +85,31 @@ async fn a_process_that_ended_meanwhile_is_nobody() {
     process.exit();
     let error = one.identify(&peer).await.expect_err("gone");
     assert!(matches!(error, Unidentified::Gone(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_about_again_stays_unless_something_else_is_said() {
+    let before = selectors(&["unix:uid:1"]);
+    let again = async |scripts| identify(scripts).again(&peer().1, &before).await;
+    let unix = || Scripted("unix", Script::Finds("unix:uid:1"));
+    assert!(matches!(again(vec![unix()]).await, Standing::Same));
+    let failing = Scripted("k8s", Script::Fails);
+    assert!(matches!(again(vec![unix(), failing]).await, Standing::Same));
+    let more = Scripted("k8s", Script::Finds("k8s:ns:shop"));
+    let changed = again(vec![unix(), more]).await;
+    assert!(matches!(changed, Standing::Changed(found) if found.selectors.len() == 2));
+    let departed = Scripted("k8s", Script::Departed);
+    assert!(matches!(
+        again(vec![unix(), departed]).await,
+        Standing::Gone(_)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_about_again_and_has_ended_is_gone() {
+    let one = identify(vec![Scripted("unix", Script::Finds("unix:uid:1"))]);
+    let (process, peer) = peer();
+    process.exit();
+    let standing = one.again(&peer, &selectors(&["unix:uid:1"])).await;
+    assert!(matches!(standing, Standing::Gone(_)));
 }

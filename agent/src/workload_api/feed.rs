@@ -35,6 +35,7 @@ pub(super) struct Feed {
     identity: Vec<watch::Receiver<u64>>,
     render: Render,
     sent: Option<Bytes>,
+    /// Whether a denial needs no second look: the caller had something with these selectors.
     sure: bool,
     patience: Instant,
 }
@@ -81,9 +82,10 @@ impl Feed {
                 Show::Message(message) if self.sent.as_ref() != Some(&message) => {
                     self.caller.still_same()?;
                     self.sent = Some(message.clone());
+                    self.sure = true;
                     return Ok(message);
                 }
-                Show::Denied if self.sure || self.sent.is_some() => return Err(self.caller.deny()),
+                Show::Denied if self.sure => return Err(self.caller.deny()),
                 Show::Denied => {
                     self.call.be_sure().await;
                     self.sure = true;
@@ -116,6 +118,7 @@ impl Feed {
         if self.call.again(&mut self.caller).await? {
             let selectors = &self.caller.identified.selectors;
             self.view = self.call.holdings.subscribe(selectors);
+            self.sure = false;
         }
         Ok(())
     }

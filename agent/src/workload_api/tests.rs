@@ -25,15 +25,36 @@ use signet_telemetry::metrics::Metrics;
 use signet_workload_attestor::peer::{FakeProcess, Peer, PeerConn};
 use signet_workload_attestor::{AttestError, WorkloadAttestor};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-/// Knows the user of a process and nothing else.
-struct ByUser;
+/// Knows the user of a process, until a test makes it say something else.
+#[derive(Default)]
+struct ByUser {
+    says: Mutex<Says>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Says {
+    #[default]
+    TheUser,
+    /// This user instead.
+    Another(u32),
+    Fails,
+    Departed,
+}
+
+impl ByUser {
+    fn now(&self, says: Says) {
+        *self.says.lock().expect("no panic") = says;
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
 
 #[async_trait]
 impl WorkloadAttestor for ByUser {
@@ -42,8 +63,19 @@ impl WorkloadAttestor for ByUser {
     }
 
     async fn attest(&self, peer: &Peer) -> Result<Vec<Selector>, AttestError> {
-        let text = format!("unix:uid:{}", peer.uid());
+        let says = *self.says.lock().expect("no panic");
+        let user = match says {
+            Says::TheUser => peer.uid(),
+            Says::Another(user) => user,
+            Says::Fails => return Err(AttestError::ProgramChanged),
+            Says::Departed => return Err(AttestError::Departed { attestor: "unix" }),
+        };
+        let text = format!("unix:uid:{user}");
         Ok(vec![Selector::parse(&text).expect("valid")])
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.changed.subscribe())
     }
 }
 
@@ -53,6 +85,7 @@ type Accepted = io::Result<PeerConn<DuplexStream>>;
 /// An agent's workload side, with a server that follows a script.
 struct World {
     server: Arc<FakeServer>,
+    attestor: Arc<ByUser>,
     holdings: Arc<Holdings>,
     freshness: Arc<Freshness>,
     tasks: Tasks,
@@ -94,9 +127,10 @@ impl World {
         );
         tasks.spawn("rotator", rotator.run(tasks.stop()));
         let jwt = JwtConfig::default();
+        let attestor = Arc::new(ByUser::default());
         let call = Call {
             holdings: holdings.clone(),
-            identify: Arc::new(Identify::new(vec![Arc::new(ByUser)], DEADLINE)),
+            identify: Arc::new(Identify::new(vec![attestor.clone()], DEADLINE)),
             jwt: JwtSvids::new(
                 server.clone(),
                 clock.clone(),
@@ -122,6 +156,7 @@ impl World {
         tasks.spawn_essential("workload api", serve(listening, incoming));
         Self {
             server,
+            attestor,
             holdings,
             freshness,
             tasks,

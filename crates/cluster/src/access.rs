@@ -87,6 +87,17 @@ pub enum AccessError {
     Setup(#[from] SetupError),
 }
 
+impl Access {
+    /// That of the current context of a kubeconfig. Relative paths in it start at `folder`, where it
+    /// stands.
+    ///
+    /// # Errors
+    /// [`KubeconfigError`] says where it leads nowhere.
+    pub fn of_kubeconfig(text: &str, folder: &Path) -> Result<Self, KubeconfigError> {
+        kubeconfig::parse(text, folder)
+    }
+}
+
 impl InCluster {
     /// From the variables that Kubernetes gives each container; `None` outside of a cluster.
     #[must_use]
@@ -121,7 +132,7 @@ impl Reach {
             Self::Kubeconfig(path) => {
                 let text = read(path, MAX_KUBECONFIG)?;
                 let folder = path.parent().unwrap_or(Path::new(""));
-                let found = kubeconfig::parse(text.expose(), folder);
+                let found = Access::of_kubeconfig(text.expose(), folder);
                 found.map_err(|source| AccessError::Kubeconfig {
                     path: path.clone(),
                     source,
@@ -133,7 +144,10 @@ impl Reach {
 
 impl Credentials {
     /// What stands in the header `Authorization`, if anything does.
-    pub(crate) fn bearer(&self) -> Result<Option<SecretString>, AccessError> {
+    ///
+    /// # Errors
+    /// [`AccessError::File`].
+    pub fn bearer(&self) -> Result<Option<SecretString>, AccessError> {
         let bearer =
             |token: &SecretString| SecretString::new(format!("Bearer {}", token.expose().trim()));
         Ok(match self {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use signet_crypto::KeyType;
+use signet_crypto::{KeyType, SecretString};
 use signet_http::{
     Addresses, Client, ClientCertificate, HttpError, Reach, Redirects, Roots, Settings, SetupError,
 };
@@ -207,11 +207,30 @@ async fn a_server_of_another_name_or_authority_is_refused_unless_nobody_is_verif
 }
 
 #[tokio::test]
+async fn a_server_whose_name_does_not_matter_still_needs_its_authority() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let server = Answering::tls(pki.acceptor("node-1", false), HELLO).await;
+    let url = format!("https://127.0.0.1:{}/", server.port);
+    let any_name = |pki: &Pki| Roots::FileForAnyName(pki.path("ca.pem"));
+    assert_eq!(
+        get(https(any_name(&pki), None), &url).await.unwrap(),
+        "hello"
+    );
+    get(https(any_name(&other), None), &url).await.unwrap_err();
+    get(https(pki.roots(), None), &url).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_server_that_asks_is_shown_the_certificate() {
     let pki = Pki::new();
     let server = Answering::tls(pki.acceptor("localhost", true), HELLO).await;
     let url = format!("https://localhost:{}/", server.port);
     let shown = https(pki.roots(), Some(pki.client_certificate()));
+    assert_eq!(get(shown, &url).await.unwrap(), "hello");
+    let text = |name: &str| std::fs::read_to_string(pki.path(name)).unwrap();
+    let key = SecretString::new(text("client.key"));
+    let certificate = ClientCertificate::from_texts(&text("client.pem"), &key).unwrap();
+    let shown = https(Roots::Text(text("ca.pem")), Some(certificate));
     assert_eq!(get(shown, &url).await.unwrap(), "hello");
     get(https(pki.roots(), None), &url).await.unwrap_err();
 }

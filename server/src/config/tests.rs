@@ -2,6 +2,7 @@
 
 mod clouds;
 mod examples;
+mod k8s_psat;
 mod pkcs11;
 mod vault;
 
@@ -474,10 +475,7 @@ fn x509pop_needs_its_roots_exactly_once() {
 fn every_plugin_of_spire_is_known_by_name() {
     for (kind, names) in [
         ("KeyManager", "aws_kms gcp_kms azure_key_vault"),
-        (
-            "NodeAttestor",
-            "k8s_psat aws_iid sshpop tpm_devid http_challenge",
-        ),
+        ("NodeAttestor", "sshpop tpm_devid http_challenge"),
         (
             "UpstreamAuthority",
             "aws_pca awssecret gcp_cas cert-manager ejbca",

@@ -8,7 +8,7 @@ use signet_workload_attestor::k8s::{
     KubeletConfig, KubeletCredentials, KubeletPort, KubeletVerification,
 };
 
-const KEYS: [Key; 20] = [
+pub(in crate::config) const KEYS: [Key; 20] = [
     Key::implemented("kubelet_read_only_port"),
     Key::implemented("kubelet_secure_port"),
     Key::implemented("kubelet_ca_path"),

@@ -14,6 +14,8 @@ use signet_config::{Key, Lookup, Section};
 
 pub use clouds::{AzureImdsSettings, AzureMsiSettings, GcpIitSettings};
 pub use k8s::K8sSettings;
+#[cfg(test)]
+pub(super) use k8s::KEYS as K8S_KEYS;
 pub use k8s_psat::K8sPsatSettings;
 pub use keys::KeySettings;
 pub use node_attestor::{AwsIidSettings, NodeAttestorSettings, X509PopSettings};

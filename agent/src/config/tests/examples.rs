@@ -31,6 +31,7 @@ fn every_sample_starts_without_a_warning() {
         "agent-azure-msi.conf",
         "agent-gcp.conf",
         "agent-oidc.conf",
+        "agent-kubernetes.conf",
         "agent-x509pop.conf",
         "agent.json",
     ] {
@@ -50,6 +51,7 @@ fn what_a_sample_comments_out_is_the_default() {
         "agent-azure-msi.conf",
         "agent-gcp.conf",
         "agent-oidc.conf",
+        "agent-kubernetes.conf",
         "agent-x509pop.conf",
     ] {
         let text = sample(name);
@@ -65,8 +67,13 @@ fn what_a_sample_comments_out_is_the_default() {
 
 #[test]
 fn every_implemented_key_stands_in_a_sample() {
-    let text = ["agent.conf", "agent-x509pop.conf"].map(sample).concat();
-    for table in [&agent::KEYS[..], &bootstrap::BOOTSTRAP_KEYS[..]] {
+    let names = ["agent.conf", "agent-kubernetes.conf", "agent-x509pop.conf"];
+    let text = names.map(sample).concat();
+    for table in [
+        &agent::KEYS[..],
+        &bootstrap::BOOTSTRAP_KEYS[..],
+        &plugins::K8S_KEYS[..],
+    ] {
         for key in table.iter().filter(|key| key.class == Class::Implemented) {
             assert!(text.contains(key.name), "{} is in no sample", key.name);
         }

@@ -234,3 +234,40 @@ async fn through_an_outage_new_clients_get_the_cached_svid_until_it_expires() {
         .expect_err("expired");
     assert_eq!(error.code(), Code::Unavailable);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_whose_selectors_change_moves_over_to_what_it_gets_now() {
+    let all = [entry("a", &["unix:uid:1"]), entry("b", &["unix:uid:2"])];
+    let world = World::synced(&all);
+    let mut stream = fetch(&mut world.client(1).await).await.expect("a stream");
+    let message = stream.message().await.expect("issued").expect("no end");
+    assert_eq!(names(&message), ["a"]);
+    world.attestor.now(Says::Another(2));
+    let message = stream.message().await.expect("issued").expect("no end");
+    assert_eq!(names(&message), ["b"]);
+    world.attestor.now(Says::Another(3));
+    let status = stream.message().await.expect_err("denied");
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attestor_that_fails_takes_nothing_from_those_who_are_served() {
+    let world = World::synced(&[entry("a", &["unix:uid:1"])]);
+    let mut stream = fetch(&mut world.client(1).await).await.expect("a stream");
+    stream.message().await.expect("issued").expect("no end");
+    world.attestor.now(Says::Fails);
+    let next = tokio::time::timeout(HOUR / 60, stream.message()).await;
+    assert!(next.is_err(), "nothing to say");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_workload_whose_container_is_gone_ends_at_once() {
+    let world = World::synced(&[entry("a", &["unix:uid:1"])]);
+    let mut stream = fetch(&mut world.client(1).await).await.expect("a stream");
+    stream.message().await.expect("issued").expect("no end");
+    let began = Instant::now();
+    world.attestor.now(Says::Departed);
+    let status = stream.message().await.expect_err("gone");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}

@@ -195,7 +195,8 @@ impl HeldPods {
         let mut state = self.lock();
         state.ended += 1;
         let answer = answer.map(|(body, pods)| {
-            if state.replace(body, pods.clone()) {
+            let (pods, differs) = state.replace(body, pods);
+            if differs {
                 self.changed.send_modify(|count| *count += 1);
             }
             pods
@@ -215,20 +216,25 @@ impl State {
         (held.since.elapsed() < age).then(|| held.pods.clone())
     }
 
-    /// Says whether the new list says something else. One of a kubelet that is starting does not count
-    /// against what was known.
-    fn replace(&mut self, body: Bytes, pods: Arc<Pods>) -> bool {
+    /// Takes a new list in, unless it is that of a kubelet that is starting, which does not count
+    /// against what was known. Gives the list that counts, and whether it says something else.
+    fn replace(&mut self, body: Bytes, pods: Arc<Pods>) -> (Arc<Pods>, bool) {
         let since = Instant::now();
-        let Some(held) = &self.held else {
-            self.held = Some(Held { pods, since, body });
-            return true;
+        let Some(held) = &mut self.held else {
+            self.held = Some(Held {
+                pods: pods.clone(),
+                since,
+                body,
+            });
+            return (pods, true);
         };
         if pods.may_be_whole() {
             self.starting = None;
         } else if held.pods.may_be_whole()
             && self.starting.get_or_insert(since).elapsed() < STARTING
         {
-            return false;
+            held.since = since;
+            return (held.pods.clone(), false);
         }
         let differs = !pods.tells_the_same(&held.pods);
         let gone: Vec<_> = held.pods.gone_in(&pods).cloned().collect();
@@ -237,7 +243,11 @@ impl State {
         }
         self.gone.extend(gone);
         self.gone.retain(|id| !pods.has_container(id));
-        self.held = Some(Held { pods, since, body });
-        differs
+        self.held = Some(Held {
+            pods: pods.clone(),
+            since,
+            body,
+        });
+        (pods, differs)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use signet_crypto::SecretString;
+use signet_cluster::{AccessError, Credentials};
 use signet_http::{Client, ClientCertificate, HttpError, Reach, Roots, Settings, SetupError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -18,8 +18,6 @@ use super::pods::NotPods;
 const MAX_ANSWER: usize = 32 << 20;
 /// As in SPIRE.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// The longest token file: tokens have a few KiB.
-const MAX_TOKEN: u64 = 64 << 10;
 
 /// Lists the pods of this node.
 #[async_trait]
@@ -85,14 +83,8 @@ pub enum KubeletCredentials {
 #[non_exhaustive]
 pub enum KubeletError {
     /// The token cannot be read.
-    #[error("cannot read the kubelet token {}", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("the kubelet token cannot be had")]
+    Token(#[from] AccessError),
     /// Certificates or keys are no good.
     #[error("the kubelet cannot be asked")]
     Setup(#[from] SetupError),
@@ -160,9 +152,10 @@ impl Kubelet {
         if let (KubeletPort::Secure { .. }, KubeletCredentials::Token(path)) =
             (&self.config.port, &self.config.credentials)
         {
-            let token = read_token(path)?;
-            let bearer = SecretString::new(format!("Bearer {}", token.expose().trim()));
-            request = request.header(header::AUTHORIZATION, bearer.expose());
+            let bearer = Credentials::File(path.clone()).bearer()?;
+            if let Some(bearer) = bearer {
+                request = request.header(header::AUTHORIZATION, bearer.expose());
+            }
         }
         request
             .body(Bytes::new())
@@ -226,16 +219,72 @@ impl KubeletPort {
     }
 }
 
-fn read_token(path: &PathBuf) -> Result<SecretString, KubeletError> {
-    use std::io::Read;
-    let read = || {
-        let mut text = String::new();
-        let file = std::fs::File::open(path)?;
-        file.take(MAX_TOKEN).read_to_string(&mut text)?;
-        Ok(SecretString::new(text))
-    };
-    read().map_err(|source| KubeletError::Token {
-        path: path.clone(),
-        source,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(node_name: Option<&str>, verification: KubeletVerification) -> KubeletConfig {
+        KubeletConfig {
+            port: KubeletPort::Secure {
+                port: 10250,
+                node_name: node_name.map(str::to_owned),
+                verification,
+            },
+            credentials: KubeletCredentials::Anonymous,
+            reload_interval: Duration::from_secs(60),
+        }
+    }
+
+    fn roots(config: &KubeletConfig) -> Roots {
+        match config.reach().unwrap() {
+            Reach::Https { roots, .. } => roots,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_kubelet_is_verified_by_name_only_where_its_name_is_known() {
+        let ca = || KubeletVerification::Ca("/ca".into());
+        assert_eq!(roots(&config(Some("n"), ca())), Roots::File("/ca".into()));
+        assert_eq!(
+            roots(&config(None, ca())),
+            Roots::FileForAnyName("/ca".into())
+        );
+        let skipped = config(Some("n"), KubeletVerification::Skipped);
+        assert_eq!(roots(&skipped), Roots::Unverified);
+    }
+
+    #[test]
+    fn a_kubelet_is_asked_at_its_node_or_on_this_machine() {
+        let url = |name| config(name, KubeletVerification::Skipped).port.url();
+        assert_eq!(url(None), "https://127.0.0.1:10250/pods");
+        assert_eq!(url(Some("node-1")), "https://node-1:10250/pods");
+        assert_eq!(url(Some("fd00::1")), "https://[fd00::1]:10250/pods");
+        let read_only = KubeletPort::ReadOnly(10255);
+        assert_eq!(read_only.url(), "http://127.0.0.1:10255/pods");
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_is_shown_and_never_over_plain_http() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let secure = KubeletConfig {
+            credentials: KubeletCredentials::Token(path.clone()),
+            ..config(None, KubeletVerification::Skipped)
+        };
+        let plain = KubeletConfig {
+            port: KubeletPort::ReadOnly(10255),
+            ..secure.clone()
+        };
+        let kubelet = Kubelet::new(secure);
+        assert!(matches!(kubelet.request(), Err(KubeletError::Token(_))));
+        for token in ["first", "second"] {
+            std::fs::write(&path, format!("{token}\n")).unwrap();
+            let request = kubelet.request().unwrap();
+            let shown = &request.headers()[header::AUTHORIZATION];
+            assert_eq!(shown, &format!("Bearer {token}"));
+        }
+        let request = Kubelet::new(plain).request().unwrap();
+        assert!(request.headers().is_empty());
+    }
 }

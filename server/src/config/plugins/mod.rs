@@ -23,6 +23,8 @@ pub use azure_msi::{AzureMsiSettings, AzureMsiTenant};
 pub use composer::ComposerSettings;
 pub use datastore::StoreSettings;
 pub use gcp_iit::{GcpCredentials, GcpIitSettings, GcpMetadata};
+#[cfg(test)]
+pub(super) use k8s_psat::{CLUSTER_KEYS as K8S_CLUSTER_KEYS, OFFLINE_KEYS as K8S_OFFLINE_KEYS};
 pub use k8s_psat::{IssuerKeysPlace, K8sClusterSettings, K8sPsatSettings, K8sVerification};
 pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{

@@ -29,6 +29,7 @@ fn every_sample_starts_without_a_warning() {
         "server.conf",
         "server-azure.conf",
         "server-gcp.conf",
+        "server-kubernetes.conf",
         "server-nested.conf",
         "server-oidc.conf",
         "server-x509pop.conf",
@@ -50,6 +51,7 @@ fn what_a_sample_comments_out_is_the_default() {
         "server-azure.conf",
         "server-gcp.conf",
         "server-oidc.conf",
+        "server-kubernetes.conf",
         "server-x509pop.conf",
     ] {
         let text = sample(name);
@@ -65,11 +67,18 @@ fn what_a_sample_comments_out_is_the_default() {
 
 #[test]
 fn every_implemented_key_stands_in_a_sample() {
-    let text = ["server.conf", "server-x509pop.conf"].map(sample).concat();
+    let names = [
+        "server.conf",
+        "server-kubernetes.conf",
+        "server-x509pop.conf",
+    ];
+    let text = names.map(sample).concat();
     for table in [
         &server::KEYS[..],
         &server::CA_SUBJECT_KEYS[..],
         &server::RATE_LIMIT_KEYS[..],
+        &plugins::K8S_CLUSTER_KEYS[..],
+        &plugins::K8S_OFFLINE_KEYS[..],
     ] {
         for key in table.iter().filter(|key| key.class == Class::Implemented) {
             assert!(text.contains(key.name), "{} is in no sample", key.name);

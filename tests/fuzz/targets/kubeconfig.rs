@@ -1,0 +1,14 @@
+//! A kubeconfig: arbitrary text.
+//!
+//! What is accepted leads to an HTTPS server, and no error shows a piece of the file but names.
+#![no_main]
+
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use signet_cluster::Access;
+
+fuzz_target!(|text: &str| match Access::of_kubeconfig(text, Path::new("/nowhere")) {
+    Ok(access) => assert!(access.server.starts_with("https://")),
+    Err(error) => assert!(error.to_string().len() < 400 + text.len()),
+});
