@@ -475,7 +475,7 @@ fn every_plugin_of_spire_is_known_by_name() {
         ("KeyManager", "aws_kms gcp_kms azure_key_vault"),
         (
             "NodeAttestor",
-            "k8s_psat aws_iid gcp_iit azure_imds azure_msi sshpop tpm_devid http_challenge",
+            "k8s_psat gcp_iit azure_imds azure_msi sshpop tpm_devid http_challenge",
         ),
         (
             "UpstreamAuthority",

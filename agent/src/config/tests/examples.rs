@@ -25,7 +25,12 @@ fn with_defaults(text: &str) -> String {
 
 #[test]
 fn every_sample_starts_without_a_warning() {
-    for name in ["agent.conf", "agent-x509pop.conf", "agent.json"] {
+    for name in [
+        "agent.conf",
+        "agent-x509pop.conf",
+        "agent-aws.conf",
+        "agent.json",
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../examples")
             .join(name);

@@ -29,6 +29,7 @@ fn every_sample_starts_without_a_warning() {
         "server.conf",
         "server-nested.conf",
         "server-x509pop.conf",
+        "server-aws.conf",
         "server.json",
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
