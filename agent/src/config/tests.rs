@@ -416,7 +416,7 @@ fn every_plugin_of_spire_is_known_by_name() {
     for (kind, names) in [
         (
             "NodeAttestor",
-            "k8s_psat aws_iid gcp_iit azure_imds azure_msi sshpop tpm_devid http_challenge",
+            "k8s_psat gcp_iit azure_imds azure_msi sshpop tpm_devid http_challenge",
         ),
         ("WorkloadAttestor", "docker k8s slurm systemd windows"),
         ("SVIDStore", "aws_secretsmanager gcp_secretmanager"),
