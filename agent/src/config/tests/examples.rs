@@ -27,6 +27,7 @@ fn with_defaults(text: &str) -> String {
 fn every_sample_starts_without_a_warning() {
     for name in [
         "agent.conf",
+        "agent-aws.conf",
         "agent-azure.conf",
         "agent-azure-msi.conf",
         "agent-gcp.conf",

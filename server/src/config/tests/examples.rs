@@ -33,6 +33,7 @@ fn every_sample_starts_without_a_warning() {
         "server-nested.conf",
         "server-oidc.conf",
         "server-x509pop.conf",
+        "server-aws.conf",
         "server.json",
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
