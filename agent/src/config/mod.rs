@@ -138,6 +138,7 @@ pub fn from_flags(flags: &AgentFlags) -> Result<(AgentConfig, Vec<Warning>), Con
     read(
         Document::parse("the command line", WITHOUT_FILE, None)?,
         flags,
+        &|_| None,
     )
 }
 
