@@ -12,6 +12,10 @@
     clippy::unwrap_used,
     reason = "a measurement may stop at the first surprise"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "a benchmark reports on its standard output"
+)]
 
 use futures::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};

@@ -93,6 +93,7 @@ pub(crate) fn agent(name: &str, selectors: &[&str]) -> Agent {
         can_reattest: false,
         agent_version: String::new(),
         token: None,
+        attestation: None,
     }
 }
 

@@ -249,7 +249,7 @@ async fn an_authority_that_the_rotation_retired_during_the_wait_is_the_one_that_
     end.unwrap();
     assert_eq!(steps[1], Step::Resumed);
     assert_eq!(done(&steps), [Step::Superseded, Step::Revoked]);
-    assert_eq!(published(&world), [successor.clone()]);
+    assert_eq!(published(&world), std::slice::from_ref(&successor));
     assert_eq!(x509(&world).0, successor);
 }
 

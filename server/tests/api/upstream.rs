@@ -156,7 +156,7 @@ async fn a_key_that_the_upstream_still_has_is_not_called_revoked() {
         rotation.condemn_now(kind, "stolen").await.unwrap();
         let next = rotation.prepare_successor(kind).await.unwrap().unwrap();
         let superseded = rotation.supersede_now(kind, &next.authority_id).await;
-        assert_eq!(superseded.unwrap(), [stolen.clone()]);
+        assert_eq!(superseded.unwrap(), std::slice::from_ref(&stolen));
         let refused = rotation.conclude_now(kind).await.unwrap_err();
         assert!(
             refused

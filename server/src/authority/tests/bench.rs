@@ -285,7 +285,7 @@ impl Bench {
     pub(super) fn below_an_upstream() -> Self {
         let bench = Self::new();
         let upstream = FakeUpstream::new(bench.pki("first"), bench.clock.clone());
-        let upstream = Some(Arc::new(upstream.with_jwt_keys()));
+        let upstream = Some(Arc::new(upstream.with_keys()));
         Self { upstream, ..bench }
     }
 

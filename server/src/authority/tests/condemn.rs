@@ -94,7 +94,7 @@ async fn a_successor_that_the_rotation_lets_sign_is_not_taken_for_the_stolen_one
         let due = run.rotation.due_now(kind);
         assert_eq!(due, Due::Taint(vec![stolen.clone()]));
         let ended = run.rotation.supersede_now(kind, &next.authority_id).await;
-        assert_eq!(ended.unwrap(), [stolen.clone()]);
+        assert_eq!(ended.unwrap(), std::slice::from_ref(&stolen));
         replace(&run, kind, REASON).await.unwrap();
         assert_eq!(tainted(&run, kind, &stolen), None);
         assert_eq!(active(&run, kind), next.authority_id);
@@ -169,7 +169,7 @@ async fn another_reason_takes_in_what_was_not_finished() {
     run.rotation.settle().await.unwrap();
     let second = active(&run, kind);
     let again = run.rotation.condemn_now(kind, REASON).await.unwrap();
-    assert_eq!(again.authority_ids, [first.clone()]);
+    assert_eq!(again.authority_ids, std::slice::from_ref(&first));
     let other = run.rotation.condemn_now(kind, "another").await.unwrap();
     assert_eq!(other.authority_ids, [second.clone(), first.clone()]);
     replace(&run, kind, "another").await.unwrap();

@@ -69,6 +69,7 @@ impl Agent {
             can_reattest: false,
             agent_version: String::new(),
             token: None,
+            attestation: None,
         })
     }
 }

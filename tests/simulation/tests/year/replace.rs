@@ -18,8 +18,6 @@ const PATIENCE: u32 = 1000;
 pub(crate) struct Replacement {
     kind: Kind,
     stage: Stage,
-    /// Whether activation and taint are one step.
-    at_once: bool,
     steps: u32,
 }
 
@@ -37,7 +35,6 @@ impl World {
         let mut replacement = self.replacement.take().unwrap_or_else(|| Replacement {
             kind: KINDS[self.rng.random_range(0..KINDS.len())],
             stage: Stage::Prepare,
-            at_once: self.rng.random_bool(0.5),
             steps: 0,
         });
         replacement.steps += 1;
@@ -77,11 +74,8 @@ impl World {
                 if !self.all_hold(&next) {
                     return false;
                 }
-                match replacement.at_once {
-                    true => rotation.supersede_now(kind, &old, &next).await,
-                    false => rotation.activate_now(kind, &next).await.map(|_| ()),
-                }
-                .map(|()| Some(Stage::Taint { old }))
+                let activated = rotation.activate_now(kind, &next).await;
+                activated.map(|_| Some(Stage::Taint { old }))
             }
             Stage::Taint { old } => match rotation.taint_now(kind, &old).await {
                 Ok(_) | Err(LocalFault::AlreadyTainted) => Ok(Some(Stage::Revoke { old })),
