@@ -51,7 +51,6 @@ fn what_a_sample_comments_out_is_the_default() {
         "agent-azure.conf",
         "agent-azure-msi.conf",
         "agent-gcp.conf",
-        "agent-oidc.conf",
         "agent-kubernetes.conf",
         "agent-x509pop.conf",
     ] {

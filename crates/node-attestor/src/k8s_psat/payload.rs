@@ -55,6 +55,10 @@ impl Payload {
         if bytes.len() > MAX_PAYLOAD {
             return Err(PayloadError::TooLong);
         }
+        // serde would take an array for the object.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(PayloadError::Form);
+        }
         let raw: Raw = serde_json::from_slice(bytes).map_err(|_| PayloadError::Form)?;
         let token = SecretString::new(raw.token);
         if raw.cluster.is_empty() {

@@ -77,6 +77,9 @@ pub(crate) struct Judge {
     slots: Vec<Slot>,
     /// Authorities of which something may be in use.
     in_use: BTreeSet<Number>,
+    /// Whether the server's latest look at its authorities failed. A commit that seemed to fail may
+    /// have been made: until the next look the authority that it retired still signs.
+    pub(crate) unsettled: bool,
     /// How often another authority of each kind began to sign.
     pub(crate) rotations: [u32; KINDS.len()],
     /// How often an agent was excused.
@@ -91,6 +94,7 @@ impl Judge {
             latest: None,
             slots: Vec::new(),
             in_use: BTreeSet::new(),
+            unsettled: false,
             rotations: [0; KINDS.len()],
             excuses: 0,
         }
@@ -260,8 +264,9 @@ impl Judge {
         let number = self.number(id).filter(|number| view.has.contains(number));
         let number =
             number.ok_or_else(|| format!("a {kind} key signs that is not in the bundle"))?;
-        let active = find(&self.slots, kind, SlotState::Active);
-        if active.is_none_or(|slot| slot.authority_id != id) {
+        let is_committed =
+            |state| find(&self.slots, kind, state).is_some_and(|slot| slot.authority_id == id);
+        if !is_committed(SlotState::Active) && !(self.unsettled && is_committed(SlotState::Old)) {
             return Err(format!(
                 "a {kind} key signs that is not committed as active"
             ));

@@ -267,6 +267,7 @@ impl World {
             return Ok(());
         }
         let settled = server.rotation.settle().await;
+        self.judge.unsettled = settled.is_err();
         if let Err(error) = &settled {
             self.falters();
             self.tell(format!("the authorities are not settled: {error}"));
