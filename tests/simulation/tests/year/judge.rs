@@ -266,7 +266,9 @@ impl Judge {
             number.ok_or_else(|| format!("a {kind} key signs that is not in the bundle"))?;
         let is_committed =
             |state| find(&self.slots, kind, state).is_some_and(|slot| slot.authority_id == id);
-        if !is_committed(SlotState::Active) && !(self.unsettled && is_committed(SlotState::Old)) {
+        let may_sign =
+            is_committed(SlotState::Active) || self.unsettled && is_committed(SlotState::Old);
+        if !may_sign {
             return Err(format!(
                 "a {kind} key signs that is not committed as active"
             ));
