@@ -14,14 +14,13 @@ use signet_node_attestor::x509pop::VARIABLES;
 use super::azure_imds::{self, AzureImdsSettings};
 use super::azure_msi::{self, AzureMsiSettings};
 use super::gcp_iit::{self, GcpIitSettings};
-pub use aws_iid::AwsIidSettings;
-
 use super::k8s_psat::{self, K8sPsatSettings};
+
+pub use aws_iid::AwsIidSettings;
+pub use oidc::OidcIssuerSettings;
 
 const USE_OTHERS: &str =
     "attest with \"x509pop\", \"oidc\", \"k8s_psat\" or the attestor of your cloud";
-
-pub use oidc::OidcIssuerSettings;
 
 pub(super) const NAMES: [Key; 12] = [
     Key::implemented("combined"),
