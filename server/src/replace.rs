@@ -2,8 +2,11 @@
 //! is ever without an identity that verifies.
 //!
 //! ```text
-//! condemn ─▶ prepare ─▶ all connected agents have it ─▶ supersede ─▶ none serves the old ─▶ revoke
+//! condemn ─▶ prepare ─▶ all agents have it ─▶ supersede ─▶ none serves the old ─▶ revoke
 //! ```
+//!
+//! The agents are those with a stream, those heard of a moment ago, and, after a start, those that may
+//! not have come back yet.
 //!
 //! Which authorities are to go is in the store from the first step to the last, and what is due
 //! follows from what is there ([`crate::authority::Due`]). So a replacement that was cut off, or that
@@ -60,7 +63,7 @@ pub enum ReplaceFault {
     },
     /// Agents did not confirm in time.
     #[error(
-        "{count} connected agents have not confirmed that they {what} (one is {first}); nothing was revoked. \
+        "{count} agents have not confirmed that they {what} (one is {first}); nothing was revoked. \
          Look at them and run it again, or go on without them by --force"
     )]
     Unconfirmed {
@@ -276,7 +279,7 @@ impl Replacing<'_> {
         Ok(())
     }
 
-    /// Waits until no connected agent lags behind the bundle as it is now, or patience ends.
+    /// Waits until no agent that can be reached lags behind the bundle as it is now, or patience ends.
     async fn until_none(
         &self,
         what: &'static str,
@@ -291,7 +294,8 @@ impl Replacing<'_> {
         let mut tell_next = Instant::now();
         loop {
             news.mark_unchanged();
-            let agents = lagging(online, revision);
+            let mut agents = lagging(online, revision);
+            agents.extend(self.issuer.rotation.not_back());
             let Some(first) = agents.first().cloned() else {
                 return Ok(());
             };

@@ -192,6 +192,8 @@ pub struct Online {
 #[derive(Debug, Clone)]
 struct Seen {
     streams: Vec<Opened>,
+    /// What was said over the last stream, once there is none.
+    left: Option<Revision>,
     applied: Revision,
     heard: Instant,
 }
@@ -208,6 +210,7 @@ impl Seen {
     fn now() -> Self {
         Self {
             streams: Vec::new(),
+            left: None,
             applied: Revision(0),
             heard: Instant::now(),
         }
@@ -216,6 +219,12 @@ impl Seen {
     /// By the newest stream: the agent opens the next before it leaves one.
     fn ready(&self) -> Option<Revision> {
         self.streams.last().map(|stream| stream.ready)
+    }
+
+    /// Up to which revision it serves what follows, as far as is known: of an agent that asks now and
+    /// then only what it was given.
+    fn serves(&self) -> Revision {
+        self.ready().or(self.left).unwrap_or(self.applied)
     }
 
     fn is_connected(&self) -> bool {
@@ -312,14 +321,12 @@ impl Online {
         self.with(|agents| agents.retain(|id, seen| seen.is_connected() || is_known(id)));
     }
 
-    /// The agents that may serve what follows from an earlier revision: connected ones that are not
-    /// ready, and those that ask now and then and have not fetched it.
+    /// The agents that may serve what follows from an earlier revision: the connected ones, and those
+    /// heard of a moment ago.
     pub fn unready(&self, revision: Revision) -> Vec<SpiffeId> {
         self.with(|agents| {
-            let unready = agents.iter().filter(|(_, seen)| match seen.ready() {
-                None => seen.applied < revision && seen.is_waited_for(),
-                Some(ready) => ready < revision,
-            });
+            let behind = agents.iter().filter(|(_, seen)| seen.serves() < revision);
+            let unready = behind.filter(|(_, seen)| seen.is_waited_for());
             unready.map(|(id, _)| id.clone()).collect()
         })
     }
@@ -368,10 +375,12 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         self.online.with(|agents| {
-            if let Some(seen) = agents.get_mut(&self.agent) {
-                seen.streams.retain(|stream| stream.number != self.number);
-                seen.heard = Instant::now();
-            }
+            let Some(seen) = agents.get_mut(&self.agent) else {
+                return;
+            };
+            seen.heard = Instant::now();
+            let mut left = seen.streams.extract_if(.., |one| one.number == self.number);
+            seen.left = left.next().map(|stream| stream.ready);
         });
         self.online.acknowledged.send_modify(|count| *count += 1);
     }
@@ -406,6 +415,19 @@ mod tests {
         let back = online.enter(&agent());
         assert_eq!(online.unready(Revision(7)), [agent()]);
         drop(back);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_whose_stream_broke_before_it_was_ready_is_waited_for_a_while() {
+        let online = Arc::new(Online::default());
+        let stream = online.enter(&agent());
+        stream.acknowledge(Revision(3), true);
+        stream.acknowledge(Revision(7), false);
+        drop(stream);
+        assert_eq!(online.unready(Revision(7)), [agent()]);
+        assert!(online.unready(Revision(3)).is_empty());
+        tokio::time::advance(WAITED_FOR).await;
+        assert!(online.unready(Revision(7)).is_empty());
     }
 
     #[tokio::test]

@@ -70,15 +70,21 @@ impl Reconciler {
 
     fn awaited(&self, revision: Revision) -> Vec<SpiffeId> {
         let mut awaited = self.online.awaited(revision);
-        if self.online.is_new() {
-            let now = self.clock.now();
-            let snapshot = self.state.read();
-            let agents = snapshot.index.agents();
-            let agents = agents.filter(|agent| agent.is_active(now));
-            let away = agents.filter(|agent| !self.online.has_heard_of(&agent.id));
-            awaited.extend(away.map(|agent| agent.id.clone()));
-        }
+        awaited.extend(self.not_back());
         awaited
+    }
+
+    /// The agents in the records that may run, and may not have come back since this server started.
+    pub fn not_back(&self) -> Vec<SpiffeId> {
+        if !self.online.is_new() {
+            return Vec::new();
+        }
+        let now = self.clock.now();
+        let snapshot = self.state.read();
+        let agents = snapshot.index.agents();
+        let agents = agents.filter(|agent| agent.is_active(now));
+        let away = agents.filter(|agent| !self.online.has_heard_of(&agent.id));
+        away.map(|agent| agent.id.clone()).collect()
     }
 
     /// Names, in one line, who is not known to have the authority in the slot, which is to sign now.

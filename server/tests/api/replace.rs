@@ -146,10 +146,23 @@ async fn an_agent_that_lacks_the_new_authority_stops_it_before_anything_is_given
     let (steps, end) = told(&world, request(&["x509"])).await;
     let (code, text) = refusal(end);
     assert_eq!(code, Code::DeadlineExceeded);
-    assert!(text.contains("1 connected agents"), "{text}");
+    assert!(text.contains("1 agents have not"), "{text}");
     assert_eq!(done(&steps), [Step::Prepared]);
     assert_eq!(x509(&world).0, before);
     drop(stream);
+}
+
+#[tokio::test]
+async fn an_agent_that_has_not_come_back_since_the_start_is_waited_for() {
+    let world = World::new().await;
+    let node = world.agent().await;
+    let (before, _) = x509(&world);
+    let (steps, end) = told(&world, request(&["x509"])).await;
+    let (code, text) = refusal(end);
+    assert_eq!(code, Code::DeadlineExceeded);
+    assert!(text.contains(&node.id.path), "{text}");
+    assert_eq!(done(&steps), [Step::Prepared]);
+    assert!(published(&world).contains(&before));
 }
 
 #[tokio::test]
