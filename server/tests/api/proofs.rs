@@ -2,30 +2,43 @@
 
 use crate::attestation::Pki;
 use crate::harness::{HOUR, World, csr, key, params, refusal};
+use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
+use signet_cloud::aws::{AwsSettings, Environment, Partition};
 use signet_crypto::{PrivateKey, SecretString};
 use signet_http::{Addresses, Roots};
+use signet_node_attestor::aws_iid::payload::Payload;
 use signet_node_attestor::combined::CombinedAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::oidc::{
     ClaimName, Condition, OidcAgent, Pattern, TokenSource, VARIABLES,
 };
-use signet_node_attestor::{AgentAttestor, AgentPathTemplate};
+use signet_node_attestor::{AgentAttestor, AgentError, AgentPathTemplate};
 use signet_oidc::testing::TestIssuer;
 use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
 use signet_proto::spire::server::agent::v1::{
     AttestAgentRequest, attest_agent_request, attest_agent_response,
 };
 use signet_proto::spire::types::Spiffeid;
-use signet_server::config::{NodeAttestorSettings, OidcIssuerSettings};
+use signet_server::config::{AwsIidSettings, NodeAttestorSettings, OidcIssuerSettings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+
+/// A document as AWS's sample, signed by a signer of the tests.
+macro_rules! aws {
+    ($name:literal) => {
+        concat!(
+            "../../../crates/node-attestor/tests/fixtures/aws_iid/",
+            $name
+        )
+    };
+}
 
 const TEMPLATE: &str = "/oidc/{{ .Claims.run_id }}";
 
@@ -146,6 +159,79 @@ async fn of_a_thousand_nodes_with_one_token_of_an_issuer_exactly_one_is_attested
             message.ends_with("counts once and has already been used"),
             "{message}"
         );
+    }
+}
+
+/// What AWS hands to every process of an instance, for who ever read it.
+struct Document(Vec<u8>);
+
+impl Document {
+    fn new() -> Self {
+        Self(
+            Payload {
+                document: include_str!(aws!("document")).to_owned(),
+                rsa2048: include_str!(aws!("rsa2048")).to_owned(),
+                ..Payload::default()
+            }
+            .encode(),
+        )
+    }
+}
+
+#[async_trait]
+impl AgentAttestor for Document {
+    fn kind(&self) -> &'static str {
+        "aws_iid"
+    }
+
+    async fn payload(&self) -> Result<Vec<u8>, AgentError> {
+        Ok(self.0.clone())
+    }
+
+    async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
+        Err(AgentError::Challenge(None))
+    }
+}
+
+fn aws() -> NodeAttestorSettings {
+    let certificates = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/api/",
+        aws!("certificates.txt")
+    );
+    NodeAttestorSettings::AwsIid(Box::new(AwsIidSettings {
+        aws: AwsSettings {
+            partition: Partition::default(),
+            keys: None,
+            environment: Environment::read(&|_: &str| None),
+        },
+        assume_role: None,
+        skip_block_device: false,
+        disable_instance_profile_selectors: false,
+        agent_path_template: None,
+        local_accounts: ["123456789012".to_owned()].into(),
+        accounts: None,
+        clusters: vec![],
+        region_certificates_path: Some(certificates.into()),
+    }))
+}
+
+#[tokio::test]
+async fn of_a_thousand_nodes_with_one_instances_document_exactly_one_is_attested() {
+    let world = World::with(|parts| parts.attestors.push(aws())).await;
+    let (channel, document) = (world.remote(None).await, Document::new());
+    let keys: Vec<_> = (0..1000).map(|_| key()).collect();
+    let attempts: FuturesUnordered<_> = keys
+        .iter()
+        .map(|key| attest(channel.clone(), &document, key))
+        .collect();
+    let outcomes: Vec<_> = attempts.collect().await;
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 999));
+    for outcome in lost {
+        let (code, message) = refusal(outcome);
+        assert_eq!(code, Code::PermissionDenied, "{message}");
+        assert!(message.contains("agent evict -spiffeID"), "{message}");
     }
 }
 
