@@ -11,6 +11,7 @@ use crate::caller::Authorized;
 use crate::issuer::Issuer;
 use crate::sign::SignFault;
 use crate::state::{Plan, Snapshot, StateError};
+use async_trait::async_trait;
 use signet_ca::IssuedX509;
 use signet_crypto::sha256;
 use signet_datastore::records::keys;
@@ -163,8 +164,12 @@ impl Issuer {
         let peer = Peer {
             addr: evidence.address.map(|address| address.ip()),
         };
+        let mut bounded = Bounded {
+            limit: attestor.max_payload(),
+            inner: challenger,
+        };
         let attested = attestor
-            .attest(&evidence.payload, &peer, challenger)
+            .attest(&evidence.payload, &peer, &mut bounded)
             .await?;
         if attested.token.is_some() || !attested.once.is_empty() {
             self.state.catch_up().await;
@@ -205,6 +210,32 @@ impl Issuer {
             other => AttestFault::NotApproved(other),
         })?;
         Ok(self.sign_x509(&authority, grant).await?)
+    }
+}
+
+/// An answer to a challenge that is longer than the attestor reads.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer to a challenge has {length} bytes; the limit is {limit}")]
+struct AnswerTooLong {
+    length: usize,
+    limit: usize,
+}
+
+/// A challenger that hands over no answer longer than the attestor reads.
+struct Bounded<'a> {
+    limit: usize,
+    inner: &'a mut dyn Challenger,
+}
+
+#[async_trait]
+impl Challenger for Bounded<'_> {
+    async fn challenge(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Refused> {
+        let answer = self.inner.challenge(bytes).await?;
+        let (length, limit) = (answer.len(), self.limit);
+        match length > limit {
+            true => Err(Refused::Response(AnswerTooLong { length, limit }.into())),
+            false => Ok(answer),
+        }
     }
 }
 

@@ -456,6 +456,42 @@ async fn one_proof_that_does_not_hold_is_enough_to_be_refused_and_uses_nothing_u
     both.attest(vec![both.certificate(), token]).await.unwrap();
 }
 
+/// Answers challenges at length.
+struct Verbose(Arc<dyn AgentAttestor>);
+
+#[async_trait]
+impl AgentAttestor for Verbose {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    async fn payload(&self) -> Result<Vec<u8>, AgentError> {
+        self.0.payload().await
+    }
+
+    async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
+        Ok(vec![b' '; 1 << 20])
+    }
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_the_attestor_reads_is_not_handed_to_it() {
+    let both = Both::new().await;
+    let settings = both.pki.settings(8192);
+    let world = World::with(|parts| parts.attestors.push(settings)).await;
+    let verbose = Verbose(both.certificate());
+    let refused = attest(world.remote(None).await, &verbose, &key()).await;
+    assert_eq!(refusal(refused).0, Code::InvalidArgument);
+    let record = crate::harness::only(world.records());
+    assert!(
+        record
+            .reason
+            .contains("the answer to a challenge has 1048576 bytes"),
+        "{}",
+        record.reason
+    );
+}
+
 #[tokio::test]
 async fn an_agent_of_two_proofs_never_comes_back_with_one_even_by_another_attestors_template() {
     let both = Both::new().await;
