@@ -74,6 +74,12 @@ mod tests {
     }
 
     #[test]
+    fn no_room_is_made_for_the_size_that_a_client_names() {
+        let (items, _) = page(list(), i32::MAX, "", key).unwrap();
+        assert_eq!((items.len(), items.capacity()), (5, list().capacity()));
+    }
+
+    #[test]
     fn no_size_means_all_and_a_foreign_token_is_refused() {
         assert_eq!(page(list(), 0, "", key).unwrap().0.len(), 5);
         assert_eq!(page(list(), -1, "", key).unwrap().0.len(), 5);

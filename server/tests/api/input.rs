@@ -4,6 +4,8 @@ use crate::harness::{
     World, attest_over, call, csr, entry, id, key, refusal, selector, token_request,
 };
 use signet_proto::spire::server::agent::v1::agent_client::AgentClient;
+use signet_proto::spire::server::bundle::v1::GetBundleRequest;
+use signet_proto::spire::server::bundle::v1::bundle_client::BundleClient;
 use signet_proto::spire::server::entry::v1::BatchCreateEntryRequest;
 use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::types::Entry;
@@ -166,6 +168,24 @@ impl<'a> MakeWriter<'a> for Captured {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+}
+
+#[tokio::test]
+async fn headers_of_more_than_16_kib_are_refused_and_the_next_call_is_served() {
+    let world = World::new().await;
+    let channel = world.remote(None).await;
+    let headers = |length: usize| {
+        let mut request = tonic::Request::new(GetBundleRequest::default());
+        let value = "x".repeat(length).parse().unwrap();
+        request.metadata_mut().insert("padding", value);
+        request
+    };
+    let mut client = BundleClient::new(channel);
+    client.get_bundle(headers(8 << 10)).await.unwrap();
+    for length in [17 << 10, 1 << 20] {
+        client.get_bundle(headers(length)).await.unwrap_err();
+    }
+    client.get_bundle(headers(0)).await.unwrap();
 }
 
 #[tokio::test]

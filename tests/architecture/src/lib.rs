@@ -1,9 +1,11 @@
-//! The house's plan, checked: which crate knows which, and how files begin.
+//! The house's plan, checked: which crate knows which, how files begin, and that the bugs of others have
+//! their tests.
 //!
 //! It links nothing of ours, so that it answers within seconds:
 //! `cargo test -p signet-architecture`.
 #![cfg(test)]
 
+mod bugs;
 mod edges;
 mod graph;
 mod sources;
@@ -199,4 +201,18 @@ fn each(check: impl Fn(&Row, &Package)) {
 fn is_below(layer: Layer, other: &str) -> bool {
     ROWS.iter()
         .any(|row| row.name == other && row.layer < layer)
+}
+
+#[test]
+fn each_bug_that_spire_had_has_its_test() {
+    for (bug, tests) in bugs::BUGS {
+        assert!(!tests.is_empty(), "nothing keeps out {bug}");
+        for (file, name) in *tests {
+            assert!(
+                sources::has_test(file.as_ref(), name),
+                "{file} has no test {name} any more, which keeps out \"{bug}\" of SPIRE: if it \
+                 moved or has another name, say so in tests/architecture/src/bugs.rs"
+            );
+        }
+    }
 }

@@ -31,6 +31,19 @@ pub(crate) fn opens_with_its_job(file: &Path) -> bool {
         .is_some_and(|job| !job.trim().is_empty())
 }
 
+/// Whether the file has a test of this name that is run.
+pub(crate) fn has_test(file: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(top().join(file)).expect("a readable file");
+    let mut before = "";
+    for line in text.lines() {
+        if line.contains(&format!("fn {name}(")) {
+            return before.starts_with("#[test]") || before.starts_with("#[tokio::test");
+        }
+        before = line.trim_start();
+    }
+    false
+}
+
 /// Whether the module's name would fit any other module as well.
 pub(crate) fn has_a_vague_name(file: &Path) -> bool {
     file.with_extension("")
