@@ -118,10 +118,15 @@ impl OpenBao {
 
     /// Runs a command of its program as its root.
     pub async fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_as(&self.root_token, arguments).await
+    }
+
+    /// Runs a command of its program as whom the token names.
+    pub async fn cli_as(&self, token: &str, arguments: &[&str]) -> Output {
         let (address, authority) = (self.address(), self.authority.as_os_str());
         let environment: [(&str, &OsStr); 3] = [
             ("BAO_ADDR", OsStr::new(&address)),
-            ("BAO_TOKEN", OsStr::new(&self.root_token)),
+            ("BAO_TOKEN", OsStr::new(token)),
             ("BAO_CACERT", authority),
         ];
         command::run_with(&self.program, arguments, &environment).await

@@ -1,7 +1,9 @@
-//! Our server with a real OpenBao: keys in its transit engine, authorities signed by its PKI engine.
+//! Our server with a real OpenBao: keys in its transit engine, authorities signed by its PKI engine,
+//! nodes let in by its tokens.
 
 mod keys;
 mod kubernetes;
+mod oidc;
 mod server;
 mod upstream;
 
