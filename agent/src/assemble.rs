@@ -131,14 +131,17 @@ pub enum NoEvidence {
 pub async fn evidence(config: &AgentConfig) -> Result<Evidence, NoEvidence> {
     let token = config.join_token.as_ref();
     let attestor = node_attestor(&config.node_attestor, token, config.environment)?;
-    let payload = attestor.payload().await;
-    let payload = payload.map_err(|source| NoEvidence::Proof {
+    let findings = async {
+        let payload = attestor.payload().await?;
+        attestor.findings(&payload, SystemClock.now()).await
+    };
+    let findings = findings.await.map_err(|source| NoEvidence::Proof {
         attestor: attestor.kind(),
         source,
     })?;
     Ok(Evidence {
         attestor: attestor.kind(),
-        findings: attestor.findings(&payload, SystemClock.now()),
+        findings,
     })
 }
 

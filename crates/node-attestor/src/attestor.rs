@@ -32,11 +32,9 @@ pub trait AgentAttestor: Send + Sync {
 
     /// What can be said here of a payload, for the node's operator: no secrets, and nothing that only
     /// the server can judge.
-    fn findings(&self, payload: &[u8], _: SystemTime) -> Vec<Finding> {
-        vec![Finding::holds(format!(
-            "{} bytes of evidence",
-            payload.len()
-        ))]
+    async fn findings(&self, payload: &[u8], _: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        let length = format!("{} bytes of evidence", payload.len());
+        Ok(vec![Finding::holds(length)])
     }
 }
 

@@ -25,6 +25,7 @@ mod metadata;
 mod network;
 pub mod oidc;
 pub mod pkcs7;
+mod token;
 pub mod x509pop;
 
 pub use agent_path::{AgentPathTemplate, RenderError, TemplateError, Value, is_segment};

@@ -888,6 +888,25 @@ async fn the_agent_says_which_of_its_files_is_wrong() {
 }
 
 #[tokio::test]
+async fn an_operator_is_told_for_how_long_the_certificate_is_good() {
+    let world = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path(), world.key.pkcs8_pem().expose(), &world.chain());
+    let leaf = signet_spiffe::Certificate::parse(&world.chain()[0]).unwrap();
+    let second = Duration::from_secs(1);
+    for (now, holds) in [
+        (leaf.not_before - second, false),
+        (leaf.not_before, true),
+        (leaf.not_after, true),
+        (leaf.not_after + second, false),
+    ] {
+        let found = agent.findings(&[], now).await.unwrap();
+        assert_eq!(found[0].holds, holds, "{}", found[0].text);
+        assert!(found[1..].iter().all(|one| one.holds));
+    }
+}
+
+#[tokio::test]
 async fn the_agent_answers_only_challenges_that_fit() {
     let world = World::new();
     let dir = tempfile::tempdir().unwrap();

@@ -203,7 +203,7 @@ fn aws() -> NodeAttestorSettings {
         aws: AwsSettings {
             partition: Partition::default(),
             keys: None,
-            environment: Environment::read(&|_: &str| None),
+            environment: Environment::read(|_: &str| None),
         },
         assume_role: None,
         skip_block_device: false,

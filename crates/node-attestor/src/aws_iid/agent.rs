@@ -1,12 +1,14 @@
 //! The agent's half: asks the instance's metadata service.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use signet_cloud::aws::{AwsError, InstanceMetadata};
 
 use super::KIND;
 use super::payload::Payload;
-use crate::{AgentAttestor, AgentError, BoxError};
+use crate::{AgentAttestor, AgentError, BoxError, Finding};
 
 const PATHS: [&str; 3] = [
     "dynamic/instance-identity/document",
@@ -52,6 +54,13 @@ impl AgentAttestor for AwsIidAgent {
     async fn respond(&self, _challenge: &[u8]) -> Result<Vec<u8>, AgentError> {
         Err(AgentError::Challenge(None))
     }
+
+    async fn findings(&self, payload: &[u8], _: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        Ok(match Payload::parse(payload) {
+            Ok(payload) => about(&payload),
+            Err(error) => vec![Finding::fails(error.to_string())],
+        })
+    }
 }
 
 /// The three texts, which must look like JSON and base64: a captive portal answers too.
@@ -75,6 +84,16 @@ fn read([document, signature, rsa2048]: [Bytes; 3]) -> Result<Payload, Foreign> 
         }
     }
     Ok(payload)
+}
+
+/// What the document says, which only the server verifies.
+fn about(payload: &Payload) -> Vec<Finding> {
+    let document: serde_json::Value = serde_json::from_str(&payload.document).unwrap_or_default();
+    let said = ["accountId", "region", "instanceId"].map(|name| match document[name].as_str() {
+        Some(value) => Finding::holds(format!("{name} {value:?}")),
+        None => Finding::fails(format!("the document has no {name}")),
+    });
+    said.into()
 }
 
 fn unavailable(source: BoxError) -> AgentError {

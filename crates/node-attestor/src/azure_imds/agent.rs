@@ -1,14 +1,16 @@
 //! The agent's half: has the metadata service sign the server's nonce.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
 
 use super::KIND;
-use super::payload::{Nonce, PAYLOAD, Response, WireDocument};
+use super::payload::{NONCE_LEN, Nonce, PAYLOAD, Response, WireDocument};
 use crate::metadata::Metadata;
-use crate::{AgentAttestor, AgentError};
+use crate::{AgentAttestor, AgentError, Finding};
 
 const HEADER: (&str, &str) = ("metadata", "true");
 const VERSION: &str = "api-version=2025-04-07";
@@ -70,7 +72,22 @@ impl AgentAttestor for AzureImdsAgent {
         };
         Ok(response.encode())
     }
+
+    /// All evidence is in the answer to the server's nonce, so one is made up.
+    async fn findings(&self, _: &[u8], _: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        let answer = self.respond(&REHEARSED).await?;
+        Ok(vec![
+            Finding::holds(format!("of the tenant {:?}", self.tenant_domain)),
+            Finding::holds(format!(
+                "the metadata service signed a nonce made up here: {} bytes of evidence",
+                answer.len()
+            )),
+        ])
+    }
 }
+
+/// The nonce of a rehearsal: no server ever sent it.
+const REHEARSED: [u8; NONCE_LEN] = [b'0'; NONCE_LEN];
 
 fn document(_: &HeaderMap, body: &Bytes) -> Option<Vec<u8>> {
     let found: WireDocument = serde_json::from_slice(body).ok()?;

@@ -1,5 +1,7 @@
 //! The agent's half: fetches a token of the machine's managed identity.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 use super::KIND;
 use super::payload::Payload;
 use crate::metadata::{Metadata, encoded};
-use crate::{AgentAttestor, AgentError};
+use crate::{AgentAttestor, AgentError, Finding, token};
 
 const HEADER: (&str, &str) = ("metadata", "true");
 
@@ -51,6 +53,13 @@ impl AgentAttestor for AzureMsiAgent {
 
     async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
         Err(AgentError::Challenge(None))
+    }
+
+    async fn findings(&self, payload: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        Ok(match Payload::parse(payload) {
+            Ok(payload) => token::findings(&payload.token, now, |_| Vec::new()),
+            Err(error) => vec![Finding::fails(error.to_string())],
+        })
     }
 }
 

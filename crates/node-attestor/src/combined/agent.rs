@@ -48,18 +48,18 @@ impl AgentAttestor for CombinedAgent {
         Ok(Tagged { proof, bytes }.encode())
     }
 
-    fn findings(&self, payload: &[u8], now: SystemTime) -> Vec<Finding> {
+    async fn findings(&self, payload: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
         let Ok(proofs) = parse(payload) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
-        let pairs = self.attestors.iter().zip(&proofs);
-        let each = pairs.flat_map(|(attestor, proof)| {
-            let findings = attestor.findings(&proof.payload, now).into_iter();
-            findings.map(|finding| Finding {
+        let mut all = Vec::new();
+        for (attestor, proof) in self.attestors.iter().zip(&proofs) {
+            let findings = attestor.findings(&proof.payload, now).await?.into_iter();
+            all.extend(findings.map(|finding| Finding {
                 text: format!("{}: {}", attestor.kind(), finding.text),
                 ..finding
-            })
-        });
-        each.collect()
+            }));
+        }
+        Ok(all)
     }
 }

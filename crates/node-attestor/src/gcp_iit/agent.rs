@@ -1,5 +1,7 @@
 //! The agent's half: fetches a token from the metadata service.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -7,7 +9,7 @@ use signet_oidc::MAX_TOKEN_LEN;
 
 use super::{AUDIENCE, KIND};
 use crate::metadata::{Metadata, encoded};
-use crate::{AgentAttestor, AgentError};
+use crate::{AgentAttestor, AgentError, Finding, token};
 
 const FLAVOR: (&str, &str) = ("metadata-flavor", "Google");
 
@@ -40,17 +42,22 @@ impl AgentAttestor for GcpIitAgent {
 
     async fn payload(&self) -> Result<Vec<u8>, AgentError> {
         self.metadata
-            .get("an identity token", &self.path, token)
+            .get("an identity token", &self.path, read)
             .await
     }
 
     async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
         Err(AgentError::Challenge(None))
     }
+
+    async fn findings(&self, payload: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        let token = String::from_utf8_lossy(payload);
+        Ok(token::findings(&token, now, |_| Vec::new()))
+    }
 }
 
 /// Google's service says in a header that it is it.
-fn token(headers: &HeaderMap, body: &Bytes) -> Option<Vec<u8>> {
+fn read(headers: &HeaderMap, body: &Bytes) -> Option<Vec<u8>> {
     let flavor = headers.get(FLAVOR.0)?;
     let text = body.trim_ascii();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);

@@ -12,7 +12,7 @@ use signet_runtime::Clock;
 
 use super::KIND;
 use super::payload::Payload;
-use crate::{AgentAttestor, AgentError};
+use crate::{AgentAttestor, AgentError, Finding, token};
 
 /// The longest file that is read.
 const MAX_FILE: u64 = signet_oidc::MAX_TOKEN_LEN as u64;
@@ -75,6 +75,18 @@ impl AgentAttestor for K8sPsatAgent {
 
     async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
         Err(AgentError::Challenge(None))
+    }
+
+    async fn findings(&self, payload: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        Ok(match Payload::parse(payload) {
+            Ok(payload) => token::findings(payload.token.expose(), now, |_| {
+                vec![Finding::holds(format!(
+                    "of the cluster {:?}",
+                    payload.cluster
+                ))]
+            }),
+            Err(error) => vec![Finding::fails(error.to_string())],
+        })
     }
 }
 

@@ -12,10 +12,10 @@ use http::{Request, StatusCode};
 use serde::Deserialize;
 use signet_crypto::SecretString;
 use signet_http::{Client, Reach, Roots, Settings};
-use signet_oidc::{Claims, MAX_TOKEN_LEN, Token};
+use signet_oidc::MAX_TOKEN_LEN;
 
 use super::KIND;
-use crate::{AgentAttestor, AgentError, BoxError, Finding};
+use crate::{AgentAttestor, AgentError, BoxError, Finding, token};
 
 /// Looks a variable of the environment up.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -107,35 +107,19 @@ impl AgentAttestor for OidcAgent {
         Err(AgentError::Challenge(None))
     }
 
-    fn findings(&self, payload: &[u8], now: SystemTime) -> Vec<Finding> {
-        let token = String::from_utf8_lossy(payload);
-        match Token::parse(&token).map(|token| token.unverified()) {
-            Ok(Ok(claims)) => about(&claims, now),
-            Ok(Err(error)) => vec![Finding::fails(format!("the token: {error}"))],
-            Err(error) => vec![Finding::fails(format!("{error}"))],
-        }
+    async fn findings(&self, payload: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        Ok(token::findings(
+            &String::from_utf8_lossy(payload),
+            now,
+            |claims| {
+                let single = match claims.token_id {
+                    Some(_) => "it has an ID, so it counts once",
+                    None => "it has no ID (jti): it can be shown again until it expires",
+                };
+                vec![Finding::holds(single)]
+            },
+        ))
     }
-}
-
-/// Names and dates only: of the other claims the operator sees that they are there.
-fn about(claims: &Claims, now: SystemTime) -> Vec<Finding> {
-    let left = claims.expires_at.duration_since(now);
-    let expiry = match left {
-        Ok(left) => Finding::holds(format!("it is good for {} s more", left.as_secs())),
-        Err(_) => Finding::fails("it has expired"),
-    };
-    let single = match claims.token_id {
-        Some(_) => "it has an ID, so it counts once",
-        None => "it has no ID (jti): it can be shown again until it expires",
-    };
-    let names: Vec<_> = claims.all.keys().map(String::as_str).collect();
-    vec![
-        Finding::holds(format!("a token of the issuer {:?}", claims.issuer)),
-        Finding::holds(format!("for the audience {:?}", claims.audience)),
-        expiry,
-        Finding::holds(single),
-        Finding::holds(format!("with the claims {}", names.join(", "))),
-    ]
 }
 
 fn read(path: &Path) -> Result<SecretString, AgentError> {

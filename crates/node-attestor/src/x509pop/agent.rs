@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use signet_crypto::{PrivateKey, Random, SecretString, SignError, SignatureAlgorithm, jose};
@@ -11,7 +12,7 @@ use signet_spiffe::{Certificate, pem};
 
 use super::KIND;
 use super::payload::{Challenge, NONCE_LEN, Nonce, Payload, Response};
-use crate::{AgentAttestor, AgentError, BoxError};
+use crate::{AgentAttestor, AgentError, BoxError, Finding};
 
 /// The longest file read: a chain of certificates has a few KiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -96,6 +97,30 @@ impl AgentAttestor for X509PopAgent {
         let mut nonce = Nonce([0; NONCE_LEN]);
         self.random.fill(&mut nonce.0);
         Ok(answer(&key, &challenge, nonce)?.encode())
+    }
+
+    async fn findings(&self, _: &[u8], now: SystemTime) -> Result<Vec<Finding>, AgentError> {
+        let chain = self.read_chain()?;
+        let path = &self.files.certificate;
+        let leaf = Certificate::parse(&chain[0])
+            .map_err(|error| content(path, "a usable certificate", error))?;
+        let above = chain.len() - 1;
+        Ok(vec![
+            validity(&leaf, now),
+            Finding::holds("the private key belongs to it"),
+            Finding::holds(format!("with {above} certificates above it")),
+        ])
+    }
+}
+
+fn validity(leaf: &Certificate, now: SystemTime) -> Finding {
+    match leaf.not_after.duration_since(now) {
+        _ if leaf.not_before > now => Finding::fails("the certificate is not valid yet"),
+        Err(_) => Finding::fails("the certificate has expired"),
+        Ok(left) => Finding::holds(format!(
+            "the certificate is good for {} s more",
+            left.as_secs()
+        )),
     }
 }
 
