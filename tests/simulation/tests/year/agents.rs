@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     /// Whether there is a way to the server, be it up or not.
     pub(crate) is_linked: bool,
     pub(crate) link_changed: Instant,
+    /// When a stream broke last while the server lived.
+    pub(crate) left: Instant,
     /// The open stream.
     pub(crate) presence: Option<Presence>,
     /// What it holds.
@@ -44,6 +46,7 @@ impl Agent {
             id: SpiffeId::new(&td(), &format!("/spire/agent/test/{number}")).unwrap(),
             is_linked: true,
             link_changed: Instant::now(),
+            left: Instant::now(),
             presence: None,
             view: None,
             in_use: [None; KINDS.len()],

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// How soon the server looks again after a failure.
 pub(crate) const PERIOD: Duration = Duration::from_secs(10);
 /// How late an agent with a stream hears of a change, in milliseconds.
-const HEARS_WITHIN: std::ops::Range<u64> = 0..4_000;
+pub(crate) const HEARS_WITHIN: std::ops::Range<u64> = 0..4_000;
 /// How late an agent comes back once it can, in milliseconds.
 pub(crate) const COMES_BACK_WITHIN: std::ops::Range<u64> = 0..10_000;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -148,7 +148,9 @@ impl World {
         let one = &mut self.agents[agent];
         one.is_linked = false;
         one.link_changed = Instant::now();
-        one.presence = None;
+        if one.presence.take().is_some() {
+            one.left = Instant::now();
+        }
         let seconds = match self.rng.random_range(0..10) {
             0..6 => 1..60,
             6..9 => 60..3600,

@@ -1,12 +1,13 @@
 //! What must hold at every instant.
 
 use crate::agents::{AGENTS, Agent};
-use crate::events::COMES_BACK_WITHIN;
+use crate::events::{COMES_BACK_WITHIN, HEARS_WITHIN};
 use signet_ca::slots::Kind;
 use signet_datastore::records::{Slot, SlotKind, SlotState};
 use signet_model::Revision;
 use signet_spiffe::{Bundle, JwtAuthority};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 /// What was found wrong.
 pub(crate) type Wrong = String;
 
-/// For how long an authority is offered to agents that are not there before it signs.
+/// How long an authority is offered to agents before it signs, at most.
 const OFFERED_FOR: Duration = Duration::from_secs(15);
 /// An expired authority stays in the bundle for so long.
 const STAYS_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -239,8 +240,8 @@ impl Judge {
         }
         for (place, agent) in agents.iter().enumerate() {
             if agent.lacks(number) {
-                let excused = predecessor.is_none() || may_be_away(agent, known.published, at);
-                if !excused || at.by_hand && predecessor.is_some() {
+                let may_lack = |before| !at.by_hand && may_lack(agent, known.published, before, at);
+                if !predecessor.is_none_or(may_lack) {
                     let name = &known.name;
                     return Err(format!(
                         "{name} signs without agent {place}, whom it had to wait for"
@@ -359,15 +360,25 @@ impl Judge {
     }
 }
 
-/// An agent may lack an authority that signs if it has no way to the server, and was waited for.
-fn may_be_away(agent: &Agent, published: Instant, at: &Moment) -> bool {
+/// An agent may lack an authority that signs if it could not have heard of it, and the server need not
+/// wait: no longer for anybody, or not for this one, which was gone for long.
+fn may_lack(agent: &Agent, published: Instant, predecessor: &Slot, at: &Moment) -> bool {
     let since = |start: Instant| at.instant.duration_since(start) + WHOLE;
-    let offered = since(published.max(at.started));
-    let missing = since(agent.link_changed.max(at.started));
-    let comes_back = Duration::from_millis(COMES_BACK_WITHIN.end) + WHOLE;
-    let is_away = !agent.is_linked || agent.presence.is_none() && missing <= comes_back;
-    is_away && (offered >= OFFERED_FOR || !agent.is_linked && missing >= OFFERED_FOR)
+    let within = |millis: &Range<u64>| Duration::from_millis(millis.end) + WHOLE;
+    let linked = since(agent.link_changed.max(at.started));
+    let is_coming = agent.presence.is_none() && linked <= within(&COMES_BACK_WITHIN);
+    let is_hearing = agent.presence.is_some() && since(published) <= within(&HEARS_WITHIN);
+    let is_forgotten = agent.presence.is_none() && since(agent.left.max(at.started)) >= OFFERED_FOR;
+    let is_offered = since(published.max(at.started)) >= patience(published, predecessor, at);
+    (!agent.is_linked || is_coming || is_hearing) && (is_offered || is_forgotten)
         || since(at.clock_set) < IN_TIME
+}
+
+/// How long an authority is offered: half of what its predecessor has left by then, if that is less.
+fn patience(published: Instant, predecessor: &Slot, at: &Moment) -> Duration {
+    let offered = at.now - at.instant.duration_since(published.max(at.started));
+    let left = predecessor.not_after.duration_since(offered);
+    OFFERED_FOR.min(left.unwrap_or_default() / 2)
 }
 
 fn find(slots: &[Slot], kind: Kind, state: SlotState) -> Option<&Slot> {
