@@ -113,7 +113,6 @@ impl Reconciler {
         let kind = spec.kind;
         let _turn = self.turn(kind).await?;
         self.give_up_orphans(kind).await?;
-        self.load(kind).await?;
         for _ in 0..MAX_STEPS {
             let slots = self.slots(kind);
             let reach = self.reach(kind);
@@ -141,10 +140,12 @@ impl Reconciler {
     }
 
     /// The right to change the slots of a kind, which are seen as they are in the store: a commit that
-    /// seemed to fail may have been made, and no key may be made over the one it named.
+    /// seemed to fail may have been made. No key may be made over the one it named, and what it retired
+    /// may not sign any more: it may be tainted next.
     pub(super) async fn turn(&self, kind: Kind) -> Result<MutexGuard<'_, ()>, AuthorityFault> {
         let turn = self.turns.take(kind).await;
         self.state.is_current().await?;
+        self.load(kind).await?;
         Ok(turn)
     }
 
@@ -254,14 +255,18 @@ impl Reconciler {
         self.state.change(vacate).await
     }
 
-    /// Takes the committed active authority into use.
+    /// Takes the committed active authority into use, if it can be verified with the bundle.
     pub(super) async fn load(&self, kind: Kind) -> Result<(), AuthorityFault> {
         let stored = SlotId::BOTH
             .into_iter()
             .filter_map(|slot| self.stored(kind, slot));
         let mut active = stored.filter(|slot| slot.state == SlotState::Active);
-        let Some(active) = active.next() else {
-            return Ok(());
+        let bundle = self.bundle(&self.state.read());
+        let published = active
+            .next()
+            .filter(|active| stored::is_published(active, &bundle));
+        let Some(active) = published else {
+            return Ok(()); // given up at the next look
         };
         if self.authorities.is_used(kind, &active.authority_id) {
             return Ok(());

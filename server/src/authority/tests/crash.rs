@@ -168,3 +168,22 @@ async fn made_good(make: fn() -> Bench) {
         goes_on(&bench, &run).await;
     }
 }
+
+#[tokio::test]
+async fn what_an_activation_of_unsure_end_retired_signs_no_more_once_it_is_tainted() {
+    for kind in super::bench::KINDS {
+        let bench = Bench::new();
+        let run = bench.start().await;
+        settle(&bench, &run).await.unwrap();
+        let rotation = &run.rotation;
+        let old = rotation.local_authorities(kind).unwrap().active;
+        let next = rotation.prepare_now(kind).await.unwrap();
+        bench.fate.die_at(1, true);
+        let unsure = rotation.activate_now(kind, &next.authority_id).await;
+        unsure.unwrap_err();
+        bench.fate.spare();
+        assert!(run.authorities.is_used(kind, &old.authority_id), "{kind}");
+        rotation.taint_now(kind, &old.authority_id).await.unwrap();
+        assert!(run.authorities.is_used(kind, &next.authority_id), "{kind}");
+    }
+}
