@@ -78,8 +78,9 @@ pub(crate) struct Judge {
     slots: Vec<Slot>,
     /// Authorities of which something may be in use.
     in_use: BTreeSet<Number>,
-    /// Whether the server's latest look at its authorities failed. A commit that seemed to fail may
-    /// have been made: until the next look the authority that it retired still signs.
+    /// Whether the server's latest look at its authorities failed, or an operator's step since. A commit
+    /// that seemed to fail may have been made: until the next look the authority that it retired still
+    /// signs, unless it is tainted.
     pub(crate) unsettled: bool,
     /// How often another authority of each kind began to sign.
     pub(crate) rotations: [u32; KINDS.len()],
@@ -273,6 +274,9 @@ impl Judge {
             return Err(format!(
                 "a {kind} key signs that is not committed as active"
             ));
+        }
+        if view.tainted.contains(&number) {
+            return Err(format!("a {kind} key signs that is tainted"));
         }
         let used = &mut self.known[number].used_until[agent];
         *used = until.max(*used);

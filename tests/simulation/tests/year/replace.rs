@@ -1,6 +1,6 @@
 //! An operator who replaces an authority now and then, by the rules, and goes on after each failure.
 
-use crate::events::Event;
+use crate::events::{Event, PERIOD};
 use crate::judge::{KINDS, Wrong};
 use crate::world::World;
 use rand::Rng;
@@ -8,10 +8,10 @@ use signet_ca::slots::Kind;
 use signet_server::authority::{LocalAuthorities, LocalFault};
 use std::time::Duration;
 
-/// Until the next step.
-const PAUSE: Duration = Duration::from_secs(60);
+/// Until the next step: of a program, or a person.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// After so many steps the operator gives up.
-const PATIENCE: u32 = 1000;
+const PATIENCE: u32 = 2000;
 
 /// One replacement under way.
 #[derive(Debug, Clone)]
@@ -44,7 +44,8 @@ impl World {
             self.rest();
         } else {
             self.replacement = Some(replacement);
-            self.schedule(PAUSE, Event::Replace);
+            let pause = PAUSES[self.rng.random_range(0..PAUSES.len())];
+            self.schedule(pause, Event::Replace);
         }
         Ok(())
     }
@@ -102,7 +103,11 @@ impl World {
         match done {
             Ok(Some(stage)) => replacement.stage = stage,
             Ok(None) => return true,
-            Err(_) => self.falters(),
+            Err(_) => {
+                self.falters();
+                self.judge.unsettled = true;
+                self.look_also_after(PERIOD);
+            }
         }
         false
     }

@@ -302,6 +302,11 @@ impl World {
         self.schedule(wait, Event::Look(self.planned));
     }
 
+    /// Looks after this time, unless it was planned for earlier.
+    pub(crate) fn look_also_after(&mut self, wait: Duration) {
+        self.schedule(wait, Event::Look(self.planned));
+    }
+
     /// Removes what ended long ago.
     pub(crate) async fn prune(&mut self) -> Result<(), Wrong> {
         let Some(server) = &self.server else {
