@@ -55,8 +55,8 @@ pub struct Reach {
 ///
 /// A prepared authority that was offered in time is activated at its threshold, acknowledged or not.
 /// One that was offered too late (the server was away, be it before or after it was prepared) waits
-/// for the agents a little, while the active one is good. If that is expired, or from the future,
-/// nothing waits.
+/// for the agents a little: 15 seconds, but not over half of what the active one then
+/// had left. If that is expired, or from the future, nothing waits.
 #[must_use]
 pub fn next_step(now: SystemTime, slots: &Slots, reach: Reach) -> Step {
     if let Some(id) = of_no_use(now, slots) {
