@@ -30,7 +30,7 @@ mod world;
 use world::{Defect, World};
 
 /// How many seeds run when nobody says otherwise.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 50;
 /// Seeds in which a wrong server is found out; each is stopped at the first wrong.
 const SEEDS_OF_THE_WRONG: u64 = 3;
 
