@@ -21,7 +21,7 @@
 //!
 //! **Configuration of the server.** `tenants`, keyed by the tenant's ID, at least one; each with
 //! `resource_id` (`https://management.azure.com/`), which the token must be for, and as whom the
-//! Resource Graph, machines and network interfaces are read: `app_id` and `app_secret`, or neither:
+//! Resource Graph, the list of resources, machines and network interfaces are read: `app_id` and `app_secret`, or neither:
 //! then the managed identity of the server's own machine. `subscription_id` says where machines are
 //! looked for, by default in all that the credentials show; it goes with `app_id` and `app_secret`.
 //! `agent_path_template`.
@@ -31,7 +31,8 @@
 //! **Limits.** Tokens are accepted five minutes after they expire, as in SPIRE. A token for the
 //! default audience is also one for Azure's Resource Manager: the server could use it there in the
 //! identity's name, so give the identity no rights, or use a `resource_id` of your own. A user-assigned
-//! identity must be that of one machine. Tokens of national clouds are not accepted.
+//! identity must be that of one machine, whose selector `vm-name` then has the resource group in lower
+//! case: such a machine is found in the Resource Graph, which writes it so. Tokens of national clouds are not accepted.
 
 mod agent;
 pub mod payload;

@@ -265,7 +265,7 @@ async fn a_machine_whose_nonce_azure_signed_is_attested() {
             "azure_imds:vm-location:eastus",
             "azure_imds:resource-group:frontend",
             "azure_imds:vm-tag:environment:production",
-            "azure_imds:network-security-group:frontend:webservers",
+            "azure_imds:network-security-group:FrontEnd:webservers",
             "azure_imds:virtual-network:vnet",
             "azure_imds:virtual-network-subnet:vnet:default",
         ];

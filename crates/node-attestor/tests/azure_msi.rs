@@ -8,7 +8,7 @@ mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use azure::{NOW, PRINCIPAL, SUBSCRIPTION, TENANT, clock, machines};
+use azure::{NOW, PRINCIPAL, SHARED_PRINCIPAL, SUBSCRIPTION, TENANT, clock, machines};
 use serde_json::{Value, json};
 use signet_node_attestor::azure_msi::payload::Payload;
 use signet_node_attestor::azure_msi::{
@@ -36,9 +36,18 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 async fn attest(web: &Web, issuer: &Issuer, payload: &[u8]) -> Result<Attested, Refused> {
+    attest_in(Some(SUBSCRIPTION), web, issuer, payload).await
+}
+
+async fn attest_in(
+    subscription: Option<&str>,
+    web: &Web,
+    issuer: &Issuer,
+    payload: &[u8],
+) -> Result<Attested, Refused> {
     let tenant = Tenant {
         resource_id: DEFAULT_RESOURCE_ID.to_owned(),
-        subscription: Some(SUBSCRIPTION.to_owned()),
+        subscription: subscription.map(str::to_owned),
         machines: machines(&web.url),
     };
     let config = AzureMsiConfig {
@@ -93,10 +102,10 @@ async fn a_machine_with_a_token_of_its_identity_is_attested() {
         let subscription = format!("azure_msi:subscription-id:{SUBSCRIPTION}");
         let expected = [
             &*subscription,
-            "azure_msi:vm-name:frontend:blog",
-            "azure_msi:network-security-group:frontend:webservers",
-            "azure_msi:virtual-network:frontend:vnet",
-            "azure_msi:virtual-network-subnet:frontend:vnet:default",
+            "azure_msi:vm-name:FrontEnd:blog",
+            "azure_msi:network-security-group:FrontEnd:webservers",
+            "azure_msi:virtual-network:FrontEnd:vnet",
+            "azure_msi:virtual-network-subnet:FrontEnd:vnet:default",
         ];
         assert_eq!(values, expected.map(str::to_owned).into());
     })
@@ -181,10 +190,37 @@ async fn tokens_by_another_key_or_altered_are_refused() {
     assert!(matches!(outcome(unsigned).await, Err(Refused::Payload(_))));
 }
 
+/// The machine's own identity, and one that it might share, with and without a subscription. Only the
+/// Resource Manager knows how the group is written, and it lists machines by their own identities only.
+#[tokio::test]
+async fn a_machine_is_found_by_an_identity_of_its_own_and_by_a_shared_one() {
+    for (principal, subscription, expected) in [
+        (PRINCIPAL, None, "azure_msi:vm-name:FrontEnd:blog"),
+        (SHARED_PRINCIPAL, None, "azure_msi:vm-name:frontend:blog"),
+        (
+            SHARED_PRINCIPAL,
+            Some(SUBSCRIPTION),
+            "azure_msi:vm-name:frontend:blog",
+        ),
+    ] {
+        local(async {
+            let web = Web::new(azure::answer).await;
+            let issuer = Issuer::new();
+            let token = issuer.token(&with("sub", json!(principal)));
+            let payload = Payload { token }.encode();
+            let attested = attest_in(subscription, &web, &issuer, &payload).await;
+            let selectors = attested.unwrap().selectors;
+            let mut values = selectors.iter().map(|one| one.expose());
+            assert!(values.any(|value| value == expected), "{expected}");
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn an_identity_without_a_machine_is_refused() {
     let issuer = Issuer::new();
-    let other = "0f6f0b3e-4ba0-4fd6-8a8e-000000000002";
+    let other = "0f6f0b3e-4ba0-4fd6-8a8e-000000000003";
     let refused = evidence(outcome(issuer.token(&with("sub", json!(other)))).await);
     assert!(matches!(refused, EvidenceError::Unknown(_)));
 }

@@ -1,4 +1,7 @@
 //! Finding a virtual machine, by what it proved, with the Resource Graph and the Resource Manager.
+//!
+//! The graph writes names of resource groups in lower case, the Resource Manager as they were given.
+//! Selectors hold them and are compared by case, so each question goes where SPIRE's goes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use signet_runtime::Clock;
 use super::Credentials;
 use super::machine::{Interface, Machine, ResourceId, Subnet};
 use super::tenant::is_uuid;
-use crate::rest::{Api, bearer, named};
+use crate::rest::{Api, bearer, encoded, named};
 use crate::token::Tokens;
 use crate::{CloudError, Endpoint};
 
@@ -23,7 +26,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Most network interfaces asked for: no size of machine has more than eight.
 const MAX_INTERFACES: usize = 8;
 
-/// Most pages of a scale set's machines: a set has up to a thousand, and a page about a hundred.
+/// Most pages of a list: a scale set has up to a thousand machines, and a page about a hundred.
 const MAX_PAGES: usize = 32;
 
 const MACHINE: &str = "a virtual machine";
@@ -47,6 +50,13 @@ struct Named {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireScaleSet {
+    id: String,
+    resource_group: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Page<T> {
     #[serde(default = "Vec::new")]
     value: Vec<T>,
@@ -55,8 +65,11 @@ struct Page<T> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct WireMachine {
     id: String,
+    /// As the graph writes it; the Resource Manager has it in the ID only.
+    resource_group: Option<String>,
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -156,7 +169,8 @@ impl Machines {
     }
 
     /// The only machine with this managed identity, in a subscription or any that the credentials
-    /// show.
+    /// show. The Resource Manager lists machines by identities of their own only; those that share
+    /// one are found in the graph.
     ///
     /// # Errors
     /// [`CloudError`] says what could not be had.
@@ -175,8 +189,24 @@ impl Machines {
                 "identity.principalId =~ '{principal}' or \
                  tostring(identity.userAssignedIdentities) contains '{principal}'"
             );
-            let found = self.in_graph(&token, subscription, &with_identity).await?;
-            self.machine(&token, found).await
+            let in_graph = || self.in_graph(&token, subscription, &with_identity);
+            let found = match subscription {
+                Some(_) => None,
+                None => Some(in_graph().await?),
+            };
+            let elsewhere = found
+                .as_ref()
+                .and_then(|found| ResourceId::parse(&found.id));
+            let elsewhere = elsewhere.and_then(|id| id.part("subscriptions"));
+            let listed = match subscription.or(elsewhere) {
+                Some(subscription) => self.listed(&token, subscription, principal).await?,
+                None => None,
+            };
+            let machine = match (listed, found) {
+                (Some(machine), _) | (None, Some(machine)) => machine,
+                (None, None) => in_graph().await?,
+            };
+            self.machine(&token, machine).await
         })
         .await
     }
@@ -197,7 +227,7 @@ impl Machines {
     ) -> Result<WireMachine, CloudError> {
         let query = format!(
             "Resources | where type =~ 'microsoft.compute/virtualmachines' | where {which} \
-             | project id, name, location, tags, properties"
+             | project id, name, location, tags, resourceGroup, properties"
         );
         one(
             MACHINE,
@@ -228,6 +258,38 @@ impl Machines {
         Ok(found.data)
     }
 
+    /// The machine with this identity of its own, by the ID that the Resource Manager lists it with.
+    async fn listed(
+        &self,
+        token: &SecretString,
+        subscription: &str,
+        principal: &str,
+    ) -> Result<Option<WireMachine>, CloudError> {
+        let filter = format!(
+            "resourceType eq 'Microsoft.Compute/virtualMachines' and identity/principalId eq '{principal}'"
+        );
+        let path = format!(
+            "/subscriptions/{subscription}/resources?api-version=2021-04-01&$filter={}",
+            encoded(&filter)
+        );
+        let found: Vec<Named> = self.pages(token, path).await?;
+        let id = match one(MACHINE, found) {
+            Ok(found) => found.id,
+            Err(CloudError::Missing(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let name = ResourceId::parse(&id).ok_or(CloudError::Name("the machine's ID"))?;
+        let path = format!("{}?api-version=2024-07-01", name.as_str());
+        let request = bearer(self.api.get(&path), token);
+        let machine: WireMachine = self.api.json(MACHINE, request, Bytes::new()).await?;
+        let name = name.part("virtualMachines").unwrap_or_default().to_owned();
+        Ok(Some(WireMachine {
+            id,
+            name,
+            ..machine
+        }))
+    }
+
     async fn in_scale_set(
         &self,
         token: &SecretString,
@@ -238,31 +300,43 @@ impl Machines {
         let name = named("the scale set's name", name)?;
         let query = format!(
             "Resources | where type =~ 'microsoft.compute/virtualmachinescalesets' \
-             | where name =~ '{name}' | project id"
+             | where name =~ '{name}' | project id, resourceGroup"
         );
-        let set: Named = one(
+        let set: WireScaleSet = one(
             SCALE_SET,
             self.graph(SCALE_SET, token, Some(subscription), &query)
                 .await?,
         )?;
-        let set = ResourceId::parse(&set.id).ok_or(CloudError::Name("the scale set's ID"))?;
-        let mut path = format!("{}/virtualMachines?api-version=2024-07-01", set.as_str());
+        let id = ResourceId::parse(&set.id).ok_or(CloudError::Name("the scale set's ID"))?;
+        let path = format!("{}/virtualMachines?api-version=2024-07-01", id.as_str());
+        let machines: Vec<WireMachine> = self.pages(token, path).await?;
+        let mut machines = machines.into_iter();
+        let found = machines.find(|one| one.properties.vm_id.eq_ignore_ascii_case(vm_id));
+        let found = found.ok_or(CloudError::Missing(MACHINE))?;
+        Ok(WireMachine {
+            resource_group: set.resource_group,
+            ..found
+        })
+    }
+
+    /// All that a list of machines holds.
+    async fn pages<T: serde::de::DeserializeOwned>(
+        &self,
+        token: &SecretString,
+        mut path: String,
+    ) -> Result<Vec<T>, CloudError> {
+        let mut all = Vec::new();
         for _ in 0..MAX_PAGES {
             let request = bearer(self.api.get(&path), token);
-            let page: Page<WireMachine> = self.api.json(MACHINE, request, Bytes::new()).await?;
-            let mut machines = page.value.into_iter();
-            if let Some(found) =
-                machines.find(|one| one.properties.vm_id.eq_ignore_ascii_case(vm_id))
-            {
-                return Ok(found);
-            }
+            let page: Page<T> = self.api.json(MACHINE, request, Bytes::new()).await?;
+            all.extend(page.value);
             let Some(next) = page.next else { break };
             let next = self.api.path_of(&next);
             path = next
                 .ok_or(CloudError::Name("the next page's URL"))?
                 .to_owned();
         }
-        Err(CloudError::Missing(MACHINE))
+        Ok(all)
     }
 
     async fn machine(
@@ -271,9 +345,9 @@ impl Machines {
         found: WireMachine,
     ) -> Result<Machine, CloudError> {
         let id = ResourceId::parse(&found.id).ok_or(CloudError::Name("the machine's ID"))?;
-        let group = id
-            .part("resourceGroups")
-            .ok_or(CloudError::Name("the machine's ID"))?;
+        let group = found.resource_group.as_deref();
+        let group = group.or(id.part("resourceGroups"));
+        let group = group.ok_or(CloudError::Name("the machine's ID"))?;
         let properties = found.properties;
         let set = properties.virtual_machine_scale_set.as_ref();
         let set = set.and_then(|set| ResourceId::parse(&set.id)?.part("virtualMachineScaleSets"));

@@ -107,10 +107,20 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
         stream.read_buf(&mut bytes).await.ok()?;
     }
     Some(Asked {
-        line: line.trim_end_matches(" HTTP/1.1").to_owned(),
+        line: in_origin_form(line.trim_end_matches(" HTTP/1.1")),
         headers,
         body: String::from_utf8(bytes[end + 4..].to_vec()).ok()?,
     })
+}
+
+/// Without the scheme and host that a client writes for a proxy (RFC 9112 section 3.2.2).
+fn in_origin_form(line: &str) -> String {
+    let absolute = line.split_once(" http://");
+    match absolute.and_then(|(method, rest)| Some((method, rest.find('/').map(|at| &rest[at..])?)))
+    {
+        Some((method, path)) => format!("{method} {path}"),
+        None => line.to_owned(),
+    }
 }
 
 /// Runs a test whose server lives on the same thread.
