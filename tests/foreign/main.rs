@@ -5,7 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[macro_use]
+mod both_ways;
+#[path = "../../crates/node-attestor/tests/azure/mod.rs"]
+mod azure;
 mod clients;
+#[path = "../cloud/mod.rs"]
+mod cloud;
 mod harness;
 mod mtls;
 mod nested;
@@ -13,6 +19,9 @@ mod openbao;
 mod rust_client;
 mod spire_agent;
 mod spire_cli;
+mod spire_clouds;
 mod spire_data;
 mod spire_entries;
+#[path = "../../crates/node-attestor/tests/web/mod.rs"]
+mod web;
 mod witness;

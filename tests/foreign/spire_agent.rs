@@ -19,24 +19,6 @@ const SHORT_AGENT_TTL: &str = "agent_ttl = \"30s\"";
 /// Both agents look at least this often whether they are still welcome.
 const NOTICED: Duration = Duration::from_secs(45);
 
-macro_rules! both_ways {
-    ($($story:ident: $ours:ident, $theirs:ident;)*) => {$(
-        #[tokio::test]
-        async fn $ours() {
-            if spire_is_here(stringify!($ours)) {
-                $story(stringify!($ours), Maker::Signet, Maker::Spire).await;
-            }
-        }
-
-        #[tokio::test]
-        async fn $theirs() {
-            if spire_is_here(stringify!($theirs)) {
-                $story(stringify!($theirs), Maker::Spire, Maker::Signet).await;
-            }
-        }
-    )*};
-}
-
 both_ways! {
     joins: spires_agent_joins_our_server_by_token, our_agent_joins_spires_server_by_token;
     attests_by_ec: spires_agent_attests_to_our_server_by_ec_certificate,
@@ -83,7 +65,8 @@ async fn by_certificate(kind: NodeKey, server: ServerSettings, agent: Maker) -> 
     Scene::with(directory, &server, &agent).await
 }
 
-async fn serves_the_workload(scene: &Scene, parent: &str) {
+/// A workload below this parent gets an identity of each kind, and the agent judges its token.
+pub(crate) async fn serves_the_workload(scene: &Scene, parent: &str) {
     scene.server.entry_below(parent, WORKLOAD, &[]).await;
     scene.agent.fetch_x509_to(&scene.path().join("svids")).await;
     let token = scene.agent.fetch_jwt("payments").await;

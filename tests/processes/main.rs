@@ -7,6 +7,8 @@ mod aws;
 #[path = "../../crates/node-attestor/tests/azure/mod.rs"]
 mod azure;
 mod bootstrap;
+#[path = "../cloud/mod.rs"]
+mod cloud;
 mod clouds;
 mod crash;
 mod crowd;

@@ -38,7 +38,7 @@ pub struct AgentSettings {
     pub plugins: Vec<String>,
     /// Where the first bundle comes from, if it is no file.
     pub bundle_url: Option<String>,
-    /// Environment variables that hold paths.
+    /// Variables of the program's environment.
     pub environment: Vec<(String, PathBuf)>,
     /// Whether a workload's program is a selector too.
     pub knows_programs: bool,
@@ -73,7 +73,7 @@ impl AgentSettings {
         self
     }
 
-    /// Adds an environment variable that holds a path.
+    /// Sets a variable of the program's environment.
     #[must_use]
     pub fn environment(mut self, name: &str, path: &Path) -> Self {
         self.environment.push((name.into(), path.into()));

@@ -295,6 +295,22 @@ impl Server {
         id(agents[0]["id"]["path"].as_str().expect("an agent's path"))
     }
 
+    /// What an agent was found to be, in order: `type:value`.
+    ///
+    /// # Panics
+    /// When the server does not show the agent.
+    pub async fn selectors_of(&self, agent: &str) -> Vec<String> {
+        let shown = self.json(&["agent", "show", "-spiffeID", agent]).await;
+        let selectors = shown["selectors"].as_array().cloned().unwrap_or_default();
+        let text = |one: &Value, member: &str| one[member].as_str().unwrap_or_default().to_owned();
+        let selectors = selectors.iter();
+        let mut texts: Vec<_> = selectors
+            .map(|one| format!("{}:{}", text(one, "type"), text(one, "value")))
+            .collect();
+        texts.sort();
+        texts
+    }
+
     /// Writes the trust bundle into a PEM file.
     ///
     /// # Panics

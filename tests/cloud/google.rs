@@ -1,0 +1,128 @@
+//! Google's Compute Engine with one instance: its metadata service, its API, and Google's keys.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use signet_tests::openssl::openssl;
+
+use super::{Cloud, TOKEN_KEY, json_of, key_set, now, signed};
+use crate::web::{Answer, Asked};
+
+/// What the instance's agent is called.
+pub(crate) const AGENT: &str = "/spire/agent/gcp_iit/my-project/152986662232938449";
+
+/// What is known of it, with [`server_plugin`], in order.
+pub(crate) const SELECTORS: [&str; 7] = [
+    "gcp_iit:instance-name:example",
+    "gcp_iit:label:env:prod",
+    "gcp_iit:metadata:role:front",
+    "gcp_iit:project-id:my-project",
+    "gcp_iit:sa:123456789-compute@developer.gserviceaccount.com",
+    "gcp_iit:tag:web",
+    "gcp_iit:zone:us-west1-a",
+];
+
+const ACCOUNTS: &str = "GET /computeMetadata/v1/instance/service-accounts/default";
+const INSTANCE: &str = "GET /compute/v1/projects/my-project/zones/us-west1-a/instances/example?";
+
+/// The cloud.
+pub(crate) async fn cloud(directory: &Path) -> Cloud {
+    let certificates = certificates(directory).await;
+    Cloud::new(directory, move |asked| answer(asked, &certificates)).await
+}
+
+/// The server's half, which both makers read; `credentials` is a line about them.
+pub(crate) fn server_plugin(cloud: &Cloud, credentials: &str) -> String {
+    let (url, metadata, ca) = (&cloud.url, &cloud.plain.url, cloud.ca.display());
+    format!(
+        "NodeAttestor \"gcp_iit\" {{ plugin_data {{
+           projectid_allow_list = [\"my-project\"]
+           use_instance_metadata = true
+           allowed_label_keys = [\"env\"]
+           allowed_metadata_keys = [\"role\"]
+           {credentials}
+           experimental {{ keys_url = \"{url}/oauth2/v3/certs\" compute_url = \"{url}\"
+             metadata_url = \"{metadata}\" ca_path = \"{ca}\" }}
+         }} }}"
+    )
+}
+
+/// The agent's half.
+pub(crate) fn agent_plugin(cloud: &Cloud) -> String {
+    let host = cloud.plain.host();
+    format!("NodeAttestor \"gcp_iit\" {{ plugin_data {{ identity_token_host = \"{host}\" }} }}")
+}
+
+/// A service account's key in a file, whose tokens are the cloud's; gives the line that names it.
+pub(crate) fn service_account(cloud: &Cloud, directory: &Path) -> String {
+    let path = directory.join("service-account.json");
+    let file = json!({
+        "type": "service_account", "project_id": "my-project", "private_key_id": "k1",
+        "private_key": TOKEN_KEY, "client_id": "1",
+        "client_email": "signet@my-project.iam.gserviceaccount.com",
+        "token_uri": format!("{}/token", cloud.url),
+    });
+    std::fs::write(&path, file.to_string()).unwrap();
+    format!("service_account_file = \"{}\"", path.display())
+}
+
+fn answer(asked: &Asked, certificates: &Value) -> Answer {
+    let may_ask = || asked.headers.contains("authorization: bearer ");
+    match asked.line.as_str() {
+        "GET /oauth2/v3/certs" => Answer::Ok(key_set()),
+        "GET /oauth2/v1/certs" => json_of(certificates),
+        "POST /token" => json_of(&token()),
+        line if line.starts_with(INSTANCE) && may_ask() => json_of(&instance()),
+        line => match line.strip_prefix(ACCOUNTS) {
+            Some("/identity?audience=spire-gcp-node-attestor&format=full") => {
+                let token = signed(&claims()).into_bytes();
+                Answer::With("Metadata-Flavor: Google", token)
+            }
+            Some("/token") => json_of(&token()),
+            _ => Answer::Status(404),
+        },
+    }
+}
+
+fn token() -> Value {
+    json!({"access_token": "at", "expires_in": 3599, "token_type": "Bearer"})
+}
+
+fn instance() -> Value {
+    json!({
+        "id": "152986662232938449", "name": "example", "tags": {"items": ["web"]},
+        "labels": {"env": "prod", "team": "blue"},
+        "metadata": {"items": [{"key": "role", "value": "front"}, {"key": "other", "value": "x"}]},
+    })
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "https://accounts.google.com", "aud": "spire-gcp-node-attestor", "sub": "1",
+        "azp": "1", "iat": now(), "exp": now() + 3600, "email_verified": true,
+        "email": "123456789-compute@developer.gserviceaccount.com",
+        "google": {"compute_engine": {
+            "project_id": "my-project", "project_number": 1, "zone": "us-west1-a",
+            "instance_id": "152986662232938449", "instance_name": "example",
+            "instance_creation_timestamp": 1,
+        }},
+    })
+}
+
+/// The same keys once more, as certificates.
+async fn certificates(directory: &Path) -> Value {
+    let path = directory.join("google.key");
+    std::fs::write(&path, TOKEN_KEY).unwrap();
+    let key = path.display().to_string();
+    let line = [
+        "req",
+        "-x509",
+        "-key",
+        &key,
+        "-subj",
+        "/CN=federated-signon",
+        "-days",
+        "2",
+    ];
+    json!({"k1": openssl(&line).await.ok()})
+}
