@@ -12,16 +12,20 @@ mod azure;
 mod clients;
 #[path = "../cloud/mod.rs"]
 mod cloud;
+#[path = "../processes/kubernetes/cluster.rs"]
+mod cluster;
 mod harness;
 mod mtls;
 mod nested;
 mod openbao;
 mod rust_client;
 mod spire_agent;
+mod spire_aws;
 mod spire_cli;
 mod spire_clouds;
 mod spire_data;
 mod spire_entries;
+mod spire_nodes;
 #[path = "../../crates/node-attestor/tests/web/mod.rs"]
 mod web;
 mod witness;

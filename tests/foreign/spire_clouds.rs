@@ -3,7 +3,9 @@
 
 use signet_tests::programs::spire_is_here;
 use signet_tests::scene::directory;
-use signet_tests::{AgentSettings, Attestation, Maker, Scene, ServerSettings, id};
+use signet_tests::{
+    Agent, AgentSettings, Attestation, Maker, Scene, Server, ServerSettings, id, wait,
+};
 
 use crate::cloud::{Cloud, azure, google};
 use crate::spire_agent::serves_the_workload;
@@ -12,6 +14,8 @@ use crate::web::local;
 both_ways! {
     attests_by_google: spires_agent_attests_to_our_server_as_a_google_instance,
         our_agent_attests_to_spires_server_as_a_google_instance;
+    takes_a_google_instance_in_once: our_server_takes_spires_agent_of_an_instance_in_once,
+        spires_server_takes_our_agent_of_an_instance_in_once;
     attests_by_azures_document: spires_agent_attests_to_our_server_by_azures_document,
         our_agent_attests_to_spires_server_by_azures_document;
     attests_in_a_scale_set: spires_agent_attests_to_our_server_from_a_scale_set_of_azure,
@@ -41,6 +45,33 @@ async fn attests_by_google(_: &str, server: Maker, agent: Maker) {
             selectors: &google::SELECTORS,
         };
         attests(directory, &cloud, machine, server, agent).await;
+    })
+    .await;
+}
+
+async fn takes_a_google_instance_in_once(_: &str, maker: Maker, agent: Maker) {
+    local(async {
+        let directory = directory();
+        let cloud = google::cloud(directory.path()).await;
+        let credentials = google::service_account(&cloud, directory.path());
+        let plugin = google::server_plugin(&cloud, &credentials);
+        let mut settings = ServerSettings::new(maker).plugin(plugin);
+        settings.variables.extend(cloud.for_go());
+        let server = Server::start(directory.path(), &settings).await;
+        let plugin = google::agent_plugin(&cloud);
+        let agent = AgentSettings::new(agent, Attestation::Plugin(plugin));
+        let place = |name: &str| directory.path().join(name);
+        let _first = Agent::start(&place("first"), &server, &agent).await;
+        let _second = Agent::launch(&place("second"), &server, &agent).await;
+        let refusal = match maker {
+            Maker::Signet => "agent evict",
+            Maker::Spire => "has already been used to attest an agent",
+        };
+        wait::until("a refusal in the server's log", async || {
+            server.log().contains(refusal).then_some(())
+        })
+        .await;
+        assert_eq!(server.only_agent().await, id(google::AGENT));
     })
     .await;
 }

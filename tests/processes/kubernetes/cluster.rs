@@ -1,6 +1,8 @@
 //! A cluster as far as server and agent see it: an API server and a kubelet behind one HTTPS port, with
 //! answers in the shapes that real ones of 1.36 and 1.20 gave.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -299,7 +301,10 @@ fn answer(request: &Request, state: &mut State) -> (u16, String) {
 }
 
 fn reviewed(body: &[u8], state: &State) -> String {
-    let mut review: Value = serde_json::from_slice(body).unwrap();
+    let mut review: Value = match body.strip_prefix(b"k8s\0") {
+        Some(protobuf) => asked_in_protobuf(protobuf),
+        None => serde_json::from_slice(body).unwrap(),
+    };
     let asked = review["spec"]["audiences"].clone();
     let status = review["spec"]["token"]
         .as_str()
@@ -317,4 +322,40 @@ fn reviewed(body: &[u8], state: &State) -> String {
         }
     };
     review.to_string()
+}
+
+/// The review that Go clients send: an envelope with it in field 2, its specification in field 2, and
+/// there the token in field 1 and audiences in field 2.
+fn asked_in_protobuf(envelope: &[u8]) -> Value {
+    let review = fields(envelope, 2).remove(0);
+    let specification = fields(review, 2).remove(0);
+    let texts = |number| {
+        let found = fields(specification, number).into_iter();
+        found.map(|text| String::from_utf8(text.to_vec()).unwrap())
+    };
+    json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+        "spec": {"token": texts(1).next(), "audiences": texts(2).collect::<Vec<_>>()},
+    })
+}
+
+/// The fields of a number; the message has fields with a length only.
+fn fields(mut message: &[u8], number: u8) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let [tag, rest @ ..] = message {
+        let (mut length, mut shift, mut rest) = (0, 0, rest);
+        while let [byte, behind @ ..] = rest {
+            length |= usize::from(byte & 0x7f) << shift;
+            (shift, rest) = (shift + 7, behind);
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let (content, behind) = rest.split_at(length);
+        if *tag == number << 3 | 2 {
+            found.push(content);
+        }
+        message = behind;
+    }
+    found
 }
