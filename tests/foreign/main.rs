@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod both_ways;
+mod aws_api;
 #[path = "../../crates/node-attestor/tests/azure/mod.rs"]
 mod azure;
 mod clients;

@@ -10,7 +10,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use signet_tests::aws::{ACCOUNT, DocumentAuthority, Documents, Moto, REGION, metadata};
+use signet_tests::aws::{ACCOUNT, DocumentAuthority, Documents, REGION, metadata};
+use signet_tests::moto::Moto;
 use signet_tests::programs::spire_is_here;
 use signet_tests::scene::directory;
 use signet_tests::{

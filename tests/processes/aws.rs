@@ -1,6 +1,7 @@
 //! Agents on instances of AWS: the metadata service and its signer are ours, AWS's API is moto's.
 
-use signet_tests::aws::{ACCOUNT, DocumentAuthority, Moto, REGION, metadata};
+use signet_tests::aws::{ACCOUNT, DocumentAuthority, REGION, metadata};
+use signet_tests::moto::Moto;
 use signet_tests::scene::directory;
 use signet_tests::{Agent, AgentSettings, Attestation, Maker, Scene, Server, ServerSettings};
 

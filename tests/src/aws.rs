@@ -1,5 +1,5 @@
-//! Amazon Web Services on this machine: an instance's metadata service, documents signed by OpenSSL in
-//! AWS's form, and its API by moto.
+//! An instance of Amazon Web Services on this machine: its metadata service, and documents that OpenSSL
+//! signed in AWS's form.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::openssl::openssl;
-use crate::{Process, skip, wait, wire};
 
 /// The account of everything in moto.
 pub const ACCOUNT: &str = "123456789012";
@@ -185,106 +184,4 @@ async fn answer(mut stream: TcpStream, documents: &Documents) -> std::io::Result
         body.len()
     );
     stream.write_all(answer.as_bytes()).await
-}
-
-/// AWS's API by moto.
-#[derive(Debug)]
-pub struct Moto {
-    _process: Process,
-    port: u16,
-}
-
-impl Moto {
-    /// Starts `MOTO_SERVER`, or skips the scenario `name`.
-    ///
-    /// # Panics
-    /// When it does not start.
-    pub async fn start(directory: &Path, name: &str) -> Option<Self> {
-        let program = skip::path_from("MOTO_SERVER", name)?;
-        let port = wire::free_port().await;
-        let number = port.to_string();
-        let log = directory.join("moto.log");
-        let mut process = Process::start(&program, &["-H", "127.0.0.1", "-p", &number], &log);
-        wait::until("a moto server", async || {
-            assert!(process.is_running(), "moto ended:\n{}", process.log());
-            wire::http_get(port, "/moto-api/").await
-        })
-        .await;
-        let _process = process;
-        Some(Self { _process, port })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// The answer to an action of a service with its API's version and parameters.
-    ///
-    /// # Panics
-    /// When it does not answer.
-    pub async fn act(&self, service: &str, form: &str) -> String {
-        let kind = "application/x-www-form-urlencoded";
-        self.post(service, &format!("Content-Type: {kind}\r\n"), form)
-            .await
-    }
-
-    /// The answer to an action of Organizations.
-    ///
-    /// # Panics
-    /// When it does not answer.
-    pub async fn organizations(&self, action: &str) -> String {
-        let headers = format!(
-            "Content-Type: application/x-amz-json-1.1\r\n\
-             X-Amz-Target: AWSOrganizationsV20161128.{action}\r\n"
-        );
-        self.post("organizations", &headers, "{\"FeatureSet\":\"ALL\"}")
-            .await
-    }
-
-    /// moto reads from the signature which service is meant, and checks nothing of it.
-    async fn post(&self, service: &str, headers: &str, body: &str) -> String {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await;
-        let mut stream = stream.expect("a connection to moto");
-        let request = format!(
-            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
-             Content-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
-             Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, \
-             Signature=0\r\n\r\n{body}",
-            body.len()
-        );
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        assert!(answer.contains(" 200 "), "{answer}");
-        answer
-    }
-
-    /// Starts an instance with the tag `Name` and an instance profile `web` with a role `web`; gives
-    /// its ID.
-    ///
-    /// # Panics
-    /// When moto does not do it.
-    pub async fn instance(&self, name: &str) -> String {
-        for form in [
-            "Action=CreateRole&Version=2010-05-08&RoleName=web&AssumeRolePolicyDocument=%7B%7D",
-            "Action=CreateInstanceProfile&Version=2010-05-08&InstanceProfileName=web",
-            "Action=AddRoleToInstanceProfile&Version=2010-05-08&InstanceProfileName=web&RoleName=web",
-        ] {
-            self.act("iam", form).await;
-        }
-        let form = format!(
-            "Action=RunInstances&Version=2016-11-15&ImageId=ami-12c6146b&MinCount=1&MaxCount=1\
-             &IamInstanceProfile.Name=web&TagSpecification.1.ResourceType=instance\
-             &TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value={name}"
-        );
-        let made = self.act("ec2", &form).await;
-        let id = made
-            .split_once("<instanceId>")
-            .and_then(|(_, rest)| rest.split_once('<'));
-        id.expect("an instance").0.to_owned()
-    }
 }

@@ -10,7 +10,7 @@
 //! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`openbao`] | a real OpenBao |
-//! | [`aws`] | an instance of AWS, and its API by moto |
+//! | [`aws`], [`moto`] | an instance of AWS, and AWS's API by moto |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
 //! | [`skip`] | what cannot run here is said by name |
@@ -21,6 +21,7 @@ pub mod agent;
 pub mod aws;
 pub mod cgroups;
 pub mod command;
+pub mod moto;
 pub mod nested;
 pub mod openbao;
 pub mod openssl;
