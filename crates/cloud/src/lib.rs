@@ -11,7 +11,9 @@
 pub mod aws;
 pub mod azure;
 pub mod gcp;
+mod near;
 mod rest;
 mod token;
 
+pub use near::metadata_url;
 pub use rest::{CloudError, Endpoint};

@@ -92,11 +92,7 @@ fn metadata_url(data: &Section<'_>) -> Option<String> {
     if !experimental.is_set("metadata_url") {
         return Some(METADATA_URL.to_owned());
     }
-    experimental.parsed("metadata_url", |text| {
-        let rest = text.strip_prefix("http://");
-        let rest = rest.ok_or("must begin with http://")?;
-        host(rest.strip_suffix('/').unwrap_or(rest)).map(|host| format!("http://{host}"))
-    })
+    experimental.parsed("metadata_url", signet_cloud::metadata_url)
 }
 
 fn host(text: &str) -> Result<String, &'static str> {

@@ -50,6 +50,11 @@ fn what_cannot_work_is_refused_with_its_key() {
             "experimental { metadata_url = \"https://a\" }",
             "must begin with http://",
         ),
+        (
+            "azure_msi",
+            "experimental { metadata_url = \"http://metadata.example\" }",
+            "on this machine or its link",
+        ),
     ] {
         let found = problems(&attestor(name, data));
         assert_eq!(found.len(), 1, "{name} {data}: {found:?}");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use serde::Deserialize;
 use signet_crypto::SharedSecret;
 use signet_http::Client;
@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::client::{Aws, StaticKeys};
 use super::{AwsError, files, sts};
+use crate::near;
 
 /// Credentials are renewed so long before they expire, so that none expires on its way.
 const SPARE: Duration = Duration::from_secs(300);
@@ -20,6 +21,8 @@ const SPARE: Duration = Duration::from_secs(300);
 pub(super) const MAX_FILE: u64 = 64 << 10;
 /// Where a container's agent answers to relative paths.
 const CONTAINER: &str = "http://169.254.170.2";
+/// Names another place.
+const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
 /// A key of an account, or of a role for some time.
 #[derive(Debug, Clone)]
@@ -112,12 +115,13 @@ pub(crate) async fn find(aws: &Aws) -> Result<Credentials, AwsError> {
 async fn of_container(aws: &Aws) -> Result<Option<Credentials>, AwsError> {
     let environment = &aws.settings.environment;
     let relative = environment.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-    let full = environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+    let full = environment.get(FULL_URI);
     let url = match (relative, full) {
         (Some(path), _) => format!("{CONTAINER}{path}"),
         (None, Some(url)) => url.to_owned(),
         (None, None) => return Ok(None),
     };
+    check(&url)?;
     let token = match environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
         Some(file) => Some(read(Path::new(file))?.trim().to_owned()),
         None => environment
@@ -132,19 +136,37 @@ async fn of_container(aws: &Aws) -> Result<Option<Credentials>, AwsError> {
     container_answer(client, &url, token).await.map(Some)
 }
 
+/// The token of the container goes there, and the keys of its role come back.
+fn check(url: &str) -> Result<(), AwsError> {
+    let problem = match url.parse::<Uri>().map_err(|_| "is no URL") {
+        Ok(url) => {
+            let is_near = url.host().is_some_and(near::is_near);
+            match url.scheme_str() {
+                Some("https") => return Ok(()),
+                Some("http") if is_near => return Ok(()),
+                _ => "must begin with https://, unless it is on this machine or its link",
+            }
+        }
+        Err(problem) => problem,
+    };
+    Err(AwsError::Endpoint {
+        variable: FULL_URI.to_owned(),
+        problem,
+    })
+}
+
 async fn container_answer(
     client: &Client,
     url: &str,
     token: Option<String>,
 ) -> Result<Credentials, AwsError> {
-    const VARIABLE: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
     let (service, action) = ("container metadata", "credentials");
     let mut request = Request::get(url);
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
     let request = request.body(Bytes::new()).map_err(|_| AwsError::Endpoint {
-        variable: VARIABLE.to_owned(),
+        variable: FULL_URI.to_owned(),
         problem: "is no URL that can be asked",
     })?;
     let http = |source| AwsError::Http {
@@ -176,4 +198,25 @@ pub(super) fn read(path: &Path) -> Result<String, AwsError> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_credentials_come_over_tls_or_from_its_own_machine() {
+        for good in [
+            "https://credentials.example/x",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+            "http://localhost:1/x",
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["http://credentials.example/x", "http://10.0.0.1/x", "x", ""] {
+            let refused = check(bad).unwrap_err().to_string();
+            assert!(refused.contains(FULL_URI), "{refused}");
+        }
+    }
 }

@@ -1,7 +1,10 @@
-//! Where a cloud is, in the block `experimental` of its attestor: for emulators, mirrors and private
-//! endpoints. Nothing here has a place in SPIRE's files.
+//! Where a cloud is, in the block `experimental` of its attestor: for private endpoints, mirrors and
+//! emulators. SPIRE's files have no such block.
+//!
+//! What is asked there decides who is let in: it is TLS with authorities of the operator's choice, but for
+//! metadata services, which have none and must be near.
 
-use signet_cloud::Endpoint;
+use signet_cloud::{Endpoint, metadata_url};
 use signet_config::Section;
 use signet_http::Roots;
 
@@ -22,19 +25,19 @@ impl<'s, 'a> Endpoints<'s, 'a> {
 
     /// A server, given as `https://host[:port]`.
     pub(super) fn server(&self, key: &str, default: &str) -> Endpoint {
-        let given = self.data.parsed(key, |text| url(text, "https://", false));
+        let given = self.data.parsed(key, |text| url(text, false));
         self.endpoint(given, default)
     }
 
     /// A document, given as `https://host[:port]/path`.
     pub(super) fn document(&self, key: &str, default: &str) -> Endpoint {
-        let given = self.data.parsed(key, |text| url(text, "https://", true));
+        let given = self.data.parsed(key, |text| url(text, true));
         self.endpoint(given, default)
     }
 
-    /// A metadata service, given as `http://host[:port]`.
+    /// A metadata service, given as `http://host[:port]`, on this machine or its link.
     pub(super) fn metadata(&self, key: &str, default: &str) -> Endpoint {
-        let given = self.data.parsed(key, |text| url(text, "http://", false));
+        let given = self.data.parsed(key, metadata_url);
         self.endpoint(given, default)
     }
 
@@ -51,14 +54,14 @@ impl<'s, 'a> Endpoints<'s, 'a> {
     }
 }
 
-fn url(text: &str, scheme: &str, with_path: bool) -> Result<String, String> {
-    let rest = text.strip_prefix(scheme);
-    let rest = rest.ok_or_else(|| format!("must begin with {scheme}"))?;
+fn url(text: &str, with_path: bool) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("https://");
+    let rest = rest.ok_or("must begin with https://")?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let plain =
         |c: char| c.is_ascii_alphanumeric() || "-._~:[]".contains(c) || (with_path && c == '/');
     if rest.is_empty() || !rest.chars().all(plain) {
-        return Err(format!("is not {scheme} with a host"));
+        return Err("is not https:// with a host");
     }
-    Ok(format!("{scheme}{rest}"))
+    Ok(format!("https://{rest}"))
 }

@@ -63,6 +63,12 @@ fn what_cannot_work_is_refused_with_its_key() {
             "projectid_allow_list = [\"a\"]\nexperimental { keys_url = \"http://a\" }",
             "keys_url: must begin with https://",
         ),
+        (
+            "gcp_iit",
+            "projectid_allow_list = [\"a\"]\nuse_instance_metadata = true\n\
+             experimental { metadata_url = \"http://a\" }",
+            "on this machine or its link",
+        ),
         ("azure_imds", "", "tenants: is required"),
         (
             "azure_imds",
