@@ -1,7 +1,8 @@
 //! Google's Compute Engine with one instance: its metadata service, its API, and Google's keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::{Value, json};
 use signet_tests::openssl::openssl;
 
@@ -22,6 +23,7 @@ pub(crate) const SELECTORS: [&str; 7] = [
     "gcp_iit:zone:us-west1-a",
 ];
 
+const ACCOUNT: &str = "signet@my-project.iam.gserviceaccount.com";
 const ACCOUNTS: &str = "GET /computeMetadata/v1/instance/service-accounts/default";
 const INSTANCE: &str = "GET /compute/v1/projects/my-project/zones/us-west1-a/instances/example?";
 
@@ -55,15 +57,20 @@ pub(crate) fn agent_plugin(cloud: &Cloud) -> String {
 
 /// A service account's key in a file, whose tokens are the cloud's; gives the line that names it.
 pub(crate) fn service_account(cloud: &Cloud, directory: &Path) -> String {
+    let path = key_file(cloud, directory, TOKEN_KEY);
+    format!("service_account_file = \"{}\"", path.display())
+}
+
+/// Such a file with a key of the caller's choice.
+pub(crate) fn key_file(cloud: &Cloud, directory: &Path, key: &str) -> PathBuf {
     let path = directory.join("service-account.json");
     let file = json!({
         "type": "service_account", "project_id": "my-project", "private_key_id": "k1",
-        "private_key": TOKEN_KEY, "client_id": "1",
-        "client_email": "signet@my-project.iam.gserviceaccount.com",
+        "private_key": key, "client_id": "1", "client_email": ACCOUNT,
         "token_uri": format!("{}/token", cloud.url),
     });
     std::fs::write(&path, file.to_string()).unwrap();
-    format!("service_account_file = \"{}\"", path.display())
+    path
 }
 
 fn answer(asked: &Asked, certificates: &Value) -> Answer {
@@ -71,7 +78,8 @@ fn answer(asked: &Asked, certificates: &Value) -> Answer {
     match asked.line.as_str() {
         "GET /oauth2/v3/certs" => Answer::Ok(key_set()),
         "GET /oauth2/v1/certs" => json_of(certificates),
-        "POST /token" => json_of(&token()),
+        "POST /token" if is_grant(&asked.body) => json_of(&token()),
+        "POST /token" => Answer::Status(400),
         line if line.starts_with(INSTANCE) && may_ask() => json_of(&instance()),
         line => match line.strip_prefix(ACCOUNTS) {
             Some("/identity?audience=spire-gcp-node-attestor&format=full") => {
@@ -82,6 +90,31 @@ fn answer(asked: &Asked, certificates: &Value) -> Answer {
             _ => Answer::Status(404),
         },
     }
+}
+
+/// Whether a service account asks for a token with its key (RFC 7523 section 2.1), as another's library
+/// reads it.
+fn is_grant(form: &str) -> bool {
+    let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
+    let mut pairs = form.split('&');
+    let assertion = pairs.find_map(|pair| pair.strip_prefix("assertion="));
+    let keys: Value = serde_json::from_slice(&key_set()).unwrap();
+    let part = |name: &str| keys["keys"][0][name].as_str().unwrap();
+    let key = DecodingKey::from_rsa_components(part("n"), part("e")).unwrap();
+    let mut expected = Validation::new(Algorithm::RS256);
+    expected.set_issuer(&[ACCOUNT]);
+    // The port is anew in each test.
+    expected.validate_aud = false;
+    let claims = decode::<Value>(assertion.unwrap_or_default(), &key, &expected);
+    claims.is_ok_and(|token| {
+        let claims = token.claims;
+        let (to, scope) = (claims["aud"].as_str(), claims["scope"].as_str());
+        let life = claims["exp"].as_u64().zip(claims["iat"].as_u64());
+        form.contains(grant)
+            && to.is_some_and(|url| url.starts_with("https://") && url.ends_with("/token"))
+            && scope == Some("https://www.googleapis.com/auth/compute.readonly")
+            && life.is_some_and(|(end, start)| end > start && end - start <= 3600)
+    })
 }
 
 fn token() -> Value {

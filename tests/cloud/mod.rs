@@ -30,7 +30,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use crate::web::{Answer, Asked, Web};
 
 /// Signs the tokens of both clouds.
-const TOKEN_KEY: &str = include_str!("../../crates/crypto/tests/fixtures/rsa-2048-pkcs1.pem");
+pub(crate) const TOKEN_KEY: &str =
+    include_str!("../../crates/crypto/tests/fixtures/rsa-2048-pkcs1.pem");
 
 /// Whose certificate the cloud shows.
 const NAMES: [&str; 5] = [

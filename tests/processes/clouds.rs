@@ -1,12 +1,17 @@
 //! Machines of the clouds get in once: emulated metadata services and APIs on this machine.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use signet_cloud::gcp::{Compute, Credentials, ServiceAccountKey};
+use signet_cloud::{CloudError, Endpoint};
+use signet_http::Roots;
+use signet_runtime::SystemClock;
 use signet_tests::scene::directory;
 use signet_tests::{Agent, AgentSettings, Attestation, Maker, Server, ServerSettings, id, wait};
 
 use crate::attestation::attestations;
-use crate::cloud::{azure, google};
+use crate::cloud::{TOKEN_KEY, azure, google};
 use crate::web::local;
 
 #[tokio::test]
@@ -44,6 +49,35 @@ async fn an_azure_machine_attests_once_by_its_managed_identity() {
         let agent = azure::agent_plugin_for_identities(&cloud);
         let (path, selectors) = (azure::AGENT_OF_IDENTITY, &azure::SELECTORS_OF_IDENTITY);
         attests_once(directory.path(), server, agent, path, selectors).await;
+    })
+    .await;
+}
+
+/// Google's token endpoint takes what the key of a service account signed, and nothing of another key.
+#[tokio::test]
+async fn a_service_accounts_key_file_is_worth_an_access_token() {
+    const OTHER: &str = include_str!("../../crates/crypto/tests/fixtures/rsa-3072-pkcs8.pem");
+    local(async {
+        let directory = directory();
+        let cloud = google::cloud(directory.path()).await;
+        for (key, is_right) in [(TOKEN_KEY, true), (OTHER, false)] {
+            let path = google::key_file(&cloud, directory.path(), key);
+            let roots = Roots::File(cloud.ca.clone());
+            let credentials = Credentials::ServiceAccount {
+                key: ServiceAccountKey::read(&path).unwrap(),
+                roots: roots.clone(),
+            };
+            let url = cloud.url.clone();
+            let compute = Compute::new(Endpoint { url, roots }, credentials, Arc::new(SystemClock));
+            let compute = compute.unwrap();
+            let found = compute
+                .instance("my-project", "us-west1-a", "example")
+                .await;
+            match is_right {
+                true => assert_eq!(found.unwrap().tags, ["web"]),
+                false => assert!(matches!(found, Err(CloudError::Status { .. }))),
+            }
+        }
     })
     .await;
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod actions;
 mod attestation;
 mod aws;
 #[path = "../../crates/node-attestor/tests/azure/mod.rs"]

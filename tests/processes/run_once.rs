@@ -79,7 +79,8 @@ impl Job {
     }
 }
 
-fn attestor(issuer: &TestIssuer) -> String {
+/// Lets in jobs of one repository, once each.
+pub(crate) fn attestor(issuer: &TestIssuer) -> String {
     format!(
         r#"NodeAttestor "oidc" {{
   plugin_data {{
