@@ -94,8 +94,7 @@ pub(crate) fn server_plugin_for_identities(cloud: &Cloud) -> String {
            tenants = {{ \"{TENANT}\" = {{
              subscription_id = \"{SUBSCRIPTION}\" app_id = \"app\" app_secret = \"hunter2\"
            }} }}
-           experimental {{ keys_url = \"{url}/common/discovery/keys\" login_url = \"{url}\"
-             management_url = \"{url}\" ca_path = \"{ca}\" }}
+           experimental {{ login_url = \"{url}\" management_url = \"{url}\" ca_path = \"{ca}\" }}
          }} }}"
     )
 }

@@ -103,6 +103,15 @@ impl AgentPathTemplate {
         Ok(template)
     }
 
+    /// The operator's template, or the attestor's own.
+    pub(crate) fn given(
+        text: Option<&str>,
+        default: &str,
+        known: &[&str],
+    ) -> Result<Self, TemplateError> {
+        Self::parse(text.unwrap_or(default), known)
+    }
+
     /// The ID of an agent with these values.
     pub fn render(
         &self,

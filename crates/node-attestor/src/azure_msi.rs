@@ -47,7 +47,6 @@ pub const KIND: &str = "azure_msi";
 /// What a token is for, if nothing else is said.
 pub const DEFAULT_RESOURCE_ID: &str = "https://management.azure.com/";
 
-/// Where the keys of all tenants' tokens are: what the discovery document of
-/// `https://login.microsoftonline.com/common/` points to. (That document names no one issuer, so that
-/// it cannot be checked against one.)
-pub const KEYS_URL: &str = "https://login.microsoftonline.com/common/discovery/keys";
+/// Where the keys of all tenants' tokens are, at Entra's login server: what its discovery document at
+/// `/common/` points to. (That document names no one issuer, so that it cannot be checked against one.)
+pub const KEYS_PATH: &str = "/common/discovery/keys";

@@ -1,24 +1,20 @@
 //! The node attestors as configured, and what they may see of the server's state.
 
 mod aws_iid;
+mod oidc;
+mod x509pop;
 
-use super::data_dir::at;
 use super::{StartError, clouds, k8s_psat};
-use crate::config::{self, NodeAttestorSettings};
+use crate::config::NodeAttestorSettings;
 use crate::running::Parts;
 use crate::state::State;
 use signet_model::{JoinToken, TokenId};
 use signet_node_attestor::combined::CombinedServer;
 use signet_node_attestor::join_token::{JoinTokenServer, TokenState, Tokens};
-use signet_node_attestor::oidc::{IssuerConfig, OidcServer};
-use signet_node_attestor::x509pop::{
-    Limits as ChainLimits, Mode, Roots, TrustBundle, X509PopConfig, X509PopServer,
-};
+use signet_node_attestor::x509pop::TrustBundle;
 use signet_node_attestor::{BoxError, ServerAttestor};
-use signet_oidc::{IssuerKeys, Published, Reach};
-use signet_spiffe::{Bundle, TrustDomain, pem};
+use signet_spiffe::{Bundle, TrustDomain};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -37,13 +33,10 @@ pub(crate) fn attestors(parts: &Parts, state: &Arc<State>) -> Result<Attestors, 
     for settings in &parts.attestors {
         let attestor: Arc<dyn ServerAttestor> = match settings {
             NodeAttestorSettings::JoinToken | NodeAttestorSettings::Combined(_) => continue,
-            NodeAttestorSettings::Oidc(issuers) => Arc::new(oidc(issuers, parts)?),
-            NodeAttestorSettings::X509Pop(settings) => Arc::new(X509PopServer::new(
-                parts.trust_domain.clone(),
-                x509pop_config(settings, &tokens)?,
-                parts.clock.clone(),
-                parts.random.clone(),
-            )?),
+            NodeAttestorSettings::Oidc(issuers) => Arc::new(oidc::open(issuers, parts)?),
+            NodeAttestorSettings::X509Pop(settings) => {
+                Arc::new(x509pop::open(settings, parts, tokens.clone())?)
+            }
             NodeAttestorSettings::AwsIid(settings) => Arc::new(aws_iid::open(settings, parts)?),
             NodeAttestorSettings::GcpIit(settings) => {
                 Arc::new(clouds::gcp_iit(parts, settings).map_err(of("gcp_iit"))?)
@@ -78,81 +71,6 @@ fn of(attestor: &'static str) -> impl FnOnce(BoxError) -> StartError {
 fn combined(kinds: &[&'static str], alone: &mut Attestors) -> Result<CombinedServer, StartError> {
     let taken = kinds.iter().filter_map(|kind| alone.remove(kind)).collect();
     CombinedServer::new(taken).ok_or(StartError::Combined)
-}
-
-fn oidc(issuers: &[config::OidcIssuerSettings], parts: &Parts) -> Result<OidcServer, StartError> {
-    let issuers = issuers.iter().map(|issuer| oidc_issuer(issuer, parts));
-    let issuers: Result<_, _> = issuers.collect();
-    Ok(OidcServer::new(
-        parts.trust_domain.clone(),
-        issuers?,
-        parts.clock.clone(),
-    ))
-}
-
-fn oidc_issuer(
-    settings: &config::OidcIssuerSettings,
-    parts: &Parts,
-) -> Result<IssuerConfig, StartError> {
-    let reach = Reach {
-        roots: settings.roots.clone(),
-        addresses: settings.addresses,
-    };
-    let source = match &settings.jwks_url {
-        None => Published::discovered(settings.issuer.clone(), reach).map_err(BoxError::from),
-        Some(url) => Published::at(url.as_str(), reach).map_err(BoxError::from),
-    };
-    let source = source.map_err(|source| StartError::Issuer {
-        issuer: settings.issuer.to_string(),
-        source,
-    })?;
-    Ok(IssuerConfig {
-        issuer: settings.issuer.clone(),
-        keys: IssuerKeys::new(source, parts.tasks.clone()),
-        audiences: settings.audiences.clone(),
-        conditions: settings.conditions.clone(),
-        template: settings.agent_path_template.clone(),
-        selector_claims: settings.selector_claims.clone(),
-        single_use: settings.single_use,
-        can_reattest: settings.can_reattest,
-        leeway: settings.leeway,
-    })
-}
-
-fn x509pop_config(
-    settings: &config::X509PopSettings,
-    own: &Arc<StateView>,
-) -> Result<X509PopConfig, StartError> {
-    let mode = match &settings.roots {
-        config::X509PopRoots::Files(paths) => Mode::ExternalPki(read_roots(paths)?),
-        config::X509PopRoots::OwnBundle { prefix } => Mode::Spiffe {
-            bundle: own.clone(),
-            prefix: prefix.clone(),
-        },
-    };
-    Ok(X509PopConfig {
-        mode,
-        limits: ChainLimits {
-            max_intermediates: settings.max_intermediates,
-            max_rsa_key_size: settings.max_rsa_key_bits,
-        },
-        agent_path_template: settings.agent_path_template.clone(),
-        verify_client_ip: settings.verify_client_ip,
-    })
-}
-
-fn read_roots(paths: &[PathBuf]) -> Result<Roots, StartError> {
-    let mut certificates = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(at("node attestor x509pop: CA bundle", path))?;
-        let parsed = pem::parse_pem_certs(&text).map_err(|error| StartError::CaBundle {
-            path: path.clone(),
-            source: error.into(),
-        })?;
-        certificates.extend(parsed);
-    }
-    Ok(Roots::new(certificates)?)
 }
 
 /// What attestors may see of the state.

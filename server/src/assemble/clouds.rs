@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use signet_cloud::Endpoint;
-use signet_cloud::azure::{Machines, Tenants};
+use signet_cloud::azure::{LOGIN_URL, Machines, Tenants};
 use signet_cloud::gcp::{Compute, Credentials, ServiceAccountKey};
 use signet_http::{Addresses, Roots};
 use signet_node_attestor::BoxError;
@@ -27,7 +27,11 @@ pub(super) fn gcp_iit(parts: &Parts, settings: &GcpIitSettings) -> Result<GcpIit
             .transpose()?,
         agent_path_template: settings.agent_path_template.clone(),
     };
-    let keys = keys(parts, &settings.keys, gcp_iit::KEYS_URL)?;
+    let keys = keys(
+        parts,
+        &settings.keys,
+        settings.keys.url == gcp_iit::KEYS_URL,
+    )?;
     let clock = parts.clock.clone();
     Ok(GcpIitServer::new(
         parts.trust_domain.clone(),
@@ -98,7 +102,12 @@ pub(super) fn azure_msi(
         tenants: tenants.collect::<Result<_, BoxError>>()?,
         agent_path_template: settings.agent_path_template.clone(),
     };
-    let keys = keys(parts, &settings.keys, azure_msi::KEYS_URL)?;
+    let login = &settings.endpoints.login;
+    let place = Endpoint {
+        url: format!("{}{}", login.url, azure_msi::KEYS_PATH),
+        roots: login.roots.clone(),
+    };
+    let keys = keys(parts, &place, login.url == LOGIN_URL)?;
     let clock = parts.clock.clone();
     Ok(AzureMsiServer::new(
         parts.trust_domain.clone(),
@@ -126,10 +135,10 @@ fn machines(
 }
 
 /// Keys at a URL: of the cloud on the Internet, of the operator's emulator anywhere.
-fn keys(parts: &Parts, endpoint: &Endpoint, default: &str) -> Result<IssuerKeys, BoxError> {
+fn keys(parts: &Parts, endpoint: &Endpoint, is_clouds: bool) -> Result<IssuerKeys, BoxError> {
     let reach = Reach {
         roots: endpoint.roots.clone(),
-        addresses: match endpoint.url == default && endpoint.roots == Roots::System {
+        addresses: match is_clouds && endpoint.roots == Roots::System {
             true => Addresses::Public,
             false => Addresses::Any,
         },

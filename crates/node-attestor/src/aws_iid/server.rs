@@ -87,10 +87,10 @@ impl AwsIidServer {
         config: AwsIidConfig,
         cloud: Arc<dyn Cloud>,
     ) -> Result<Self, TemplateError> {
-        let template = config.agent_path_template.as_deref().unwrap_or(TEMPLATE);
+        let template = config.agent_path_template.as_deref();
         Ok(Self {
             trust_domain,
-            template: AgentPathTemplate::parse(template, VARIABLES)?,
+            template: AgentPathTemplate::given(template, TEMPLATE, VARIABLES)?,
             accounts: config.accounts.clone().map(Accounts::new),
             config,
             cloud,

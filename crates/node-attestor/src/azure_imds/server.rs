@@ -119,7 +119,7 @@ impl AzureImdsServer {
             return Err(ConfigError::NoTenant);
         }
         let template = config.agent_path_template.as_deref();
-        let template = AgentPathTemplate::parse(template.unwrap_or(DEFAULT_TEMPLATE), VARIABLES)?;
+        let template = AgentPathTemplate::given(template, DEFAULT_TEMPLATE, VARIABLES)?;
         let tenants = config.tenants.into_iter();
         Ok(Self {
             trust_domain,

@@ -105,7 +105,7 @@ impl AzureMsiServer {
             return Err(ConfigError::NoTenant);
         }
         let template = config.agent_path_template.as_deref();
-        let template = AgentPathTemplate::parse(template.unwrap_or(DEFAULT_TEMPLATE), VARIABLES)?;
+        let template = AgentPathTemplate::given(template, DEFAULT_TEMPLATE, VARIABLES)?;
         let tenants = config.tenants.into_iter().map(|(id, tenant)| {
             let audiences = [tenant.resource_id.clone()];
             (id.to_ascii_lowercase(), (tenant, audiences))

@@ -122,7 +122,7 @@ impl GcpIitServer {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TemplateError> {
         let template = config.agent_path_template.as_deref();
-        let template = AgentPathTemplate::parse(template.unwrap_or(DEFAULT_TEMPLATE), VARIABLES)?;
+        let template = AgentPathTemplate::given(template, DEFAULT_TEMPLATE, VARIABLES)?;
         Ok(Self {
             trust_domain,
             config,

@@ -123,11 +123,12 @@ impl X509PopServer {
     ) -> Result<Self, ConfigError> {
         config.mode.check()?;
         let template = config.agent_path_template.as_deref();
-        let template = template.unwrap_or_else(|| config.mode.default_template());
+        let template =
+            AgentPathTemplate::given(template, config.mode.default_template(), VARIABLES)?;
         Ok(Self {
             trust_domain,
             limits: config.limits,
-            template: AgentPathTemplate::parse(template, VARIABLES)?,
+            template,
             verify_client_ip: config.verify_client_ip,
             mode: config.mode,
             clock,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use signet_cloud::Endpoint;
 use signet_cloud::azure::{AppSecret, Credentials, METADATA_URL, ManagedIdentity};
 use signet_config::{Key, Section, Unknown};
-use signet_node_attestor::azure_msi::{DEFAULT_RESOURCE_ID, KEYS_URL, VARIABLES};
+use signet_node_attestor::azure_msi::{DEFAULT_RESOURCE_ID, VARIABLES};
 
 use super::azure_imds::{AzureEndpoints, azure, tenants};
 use super::endpoints::Endpoints;
@@ -28,11 +28,10 @@ const TENANT: [Key; 5] = [
     ),
 ];
 
-const EXPERIMENTAL: [Key; 5] = [
+const EXPERIMENTAL: [Key; 4] = [
     Key::implemented("login_url"),
     Key::implemented("management_url"),
     Key::implemented("metadata_url"),
-    Key::implemented("keys_url"),
     Key::implemented("ca_path"),
 ];
 
@@ -43,8 +42,6 @@ pub struct AzureMsiSettings {
     pub tenants: BTreeMap<String, AzureMsiTenant>,
     /// `agent_path_template`; the attestor has a default.
     pub agent_path_template: Option<String>,
-    /// Where Entra's keys are.
-    pub keys: Endpoint,
     /// Where Azure is.
     pub endpoints: AzureEndpoints,
 }
@@ -70,7 +67,6 @@ pub(super) fn read(data: &Section<'_>) -> Option<AzureMsiSettings> {
     Some(AzureMsiSettings {
         tenants: tenants(data, |tenant| read_tenant(tenant, &metadata))?,
         agent_path_template: agent_path_template(data, VARIABLES),
-        keys: endpoints.document("keys_url", KEYS_URL),
         endpoints: azure(&endpoints),
     })
 }
