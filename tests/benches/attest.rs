@@ -17,26 +17,47 @@
     reason = "a benchmark reports on its standard output"
 )]
 
+#[path = "../../crates/node-attestor/tests/azure/mod.rs"]
+mod azure;
+#[path = "../cloud/mod.rs"]
+mod cloud;
+#[path = "../../crates/node-attestor/tests/web/mod.rs"]
+mod web;
+
+use cloud::google;
 use futures::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 use signet_agent::bootstrap::Bootstrap;
 use signet_agent::upstream::{Connector, TcpDial, attest};
 use signet_crypto::{SecretString, SystemRandom};
-use signet_node_attestor::AgentAttestor;
+use signet_node_attestor::aws_iid::payload::Payload;
 use signet_node_attestor::combined::CombinedAgent;
 use signet_node_attestor::join_token::JoinTokenAgent;
 use signet_node_attestor::oidc::{OidcAgent, TokenSource};
 use signet_node_attestor::x509pop::{X509PopAgent, X509PopFiles};
+use signet_node_attestor::{AgentAttestor, AgentError};
 use signet_oidc::testing::TestIssuer;
 use signet_runtime::{Clock as _, SystemClock};
 use signet_spiffe::{Bundle, SpiffeId, TrustDomain, X509Authority, pem};
+use signet_tests::aws::{ACCOUNT, DocumentAuthority};
 use signet_tests::scene::directory;
 use signet_tests::{Maker, Server, ServerSettings, TRUST_DOMAIN};
 use signet_tls::{Identity, KeyExchange, ServerAddress};
 use std::path::Path;
 use std::sync::Arc;
+use tokio::task::LocalSet;
 use tokio::time::Instant;
+
+/// Each attestor whose evidence can be made here for a thousand nodes.
+const KINDS: [&str; 6] = [
+    "join_token",
+    "x509pop",
+    "oidc",
+    "combined",
+    "aws_iid",
+    "gcp_iit",
+];
 
 type Proof = Arc<dyn AgentAttestor>;
 
@@ -45,16 +66,21 @@ fn main() {
     let nodes = std::env::var_os("SIGNET_BENCH_AGENTS");
     let nodes = nodes.and_then(|text| text.to_str()?.parse().ok());
     let nodes = nodes.unwrap_or(1000);
-    for kind in ["join_token", "x509pop", "oidc", "combined"] {
-        runtime.block_on(measure(kind, nodes));
+    for kind in KINDS {
+        LocalSet::new().block_on(&runtime, measure(kind, nodes));
     }
 }
 
 async fn measure(kind: &str, nodes: usize) {
     let (directory, issuer) = (directory(), TestIssuer::start().await);
     let pki = Pki::make(directory.path());
-    let mut settings = ServerSettings::new(Maker::Signet).plugin(oidc(&issuer));
-    settings.plugins.push(x509pop(directory.path()));
+    let amazon = DocumentAuthority::make(directory.path()).await;
+    let google = google::cloud(directory.path()).await;
+    let mut settings = ServerSettings::new(Maker::Signet)
+        .plugin(oidc(&issuer))
+        .plugin(x509pop(directory.path()))
+        .plugin(aws_iid(&amazon))
+        .plugin(gcp_iit(&google));
     if kind == "combined" {
         settings.plugins.push(
             r#"NodeAttestor "combined" { plugin_data { attestors = ["x509pop", "oidc"] } }"#.into(),
@@ -70,6 +96,8 @@ async fn measure(kind: &str, nodes: usize) {
             }
             "x509pop" => pki.node(number),
             "oidc" => token(&issuer, number),
+            "aws_iid" => instance(&amazon, number).await,
+            "gcp_iit" => machine(number),
             _ => Arc::new(CombinedAgent::new(vec![
                 pki.node(number),
                 token(&issuer, number),
@@ -188,6 +216,67 @@ fn token(issuer: &TestIssuer, number: usize) -> Proof {
     let environment = move |_: &str| Some(token.clone());
     let source = TokenSource::Variable("TOKEN".to_owned());
     Arc::new(OidcAgent::new(source, Arc::new(environment)))
+}
+
+/// Evidence that was made beforehand.
+struct Made {
+    kind: &'static str,
+    payload: Vec<u8>,
+}
+
+#[tonic::async_trait]
+impl AgentAttestor for Made {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    async fn payload(&self) -> Result<Vec<u8>, AgentError> {
+        Ok(self.payload.clone())
+    }
+
+    async fn respond(&self, _: &[u8]) -> Result<Vec<u8>, AgentError> {
+        Err(AgentError::Challenge(None))
+    }
+}
+
+async fn instance(authority: &DocumentAuthority, number: usize) -> Proof {
+    let signed = authority.sign(&format!("i-{number:017x}")).await;
+    let payload = Payload {
+        document: signed.document,
+        signature: signed.signature,
+        rsa2048: signed.rsa2048,
+    };
+    Arc::new(Made {
+        kind: "aws_iid",
+        payload: payload.encode(),
+    })
+}
+
+fn machine(number: usize) -> Proof {
+    Arc::new(Made {
+        kind: "gcp_iit",
+        payload: google::token_of(&number.to_string()).into_bytes(),
+    })
+}
+
+fn aws_iid(authority: &DocumentAuthority) -> String {
+    let certificates = authority.certificates.display();
+    format!(
+        r#"NodeAttestor "aws_iid" {{ plugin_data {{
+             region_certificates_path = "{certificates}"
+             account_ids_for_local_validation = ["{ACCOUNT}"]
+           }} }}"#
+    )
+}
+
+fn gcp_iit(cloud: &cloud::Cloud) -> String {
+    let (url, authority) = (&cloud.url, cloud.ca.display());
+    format!(
+        r#"NodeAttestor "gcp_iit" {{ plugin_data {{
+             projectid_allow_list = ["my-project"]
+             experimental {{ keys_url = "{url}/oauth2/v3/certs" ca_path = "{authority}" }}
+           }} }}"#
+    )
 }
 
 fn x509pop(directory: &Path) -> String {

@@ -23,6 +23,7 @@ pub(crate) const SELECTORS: [&str; 7] = [
     "gcp_iit:zone:us-west1-a",
 ];
 
+const MACHINE: &str = "152986662232938449";
 const ACCOUNT: &str = "signet@my-project.iam.gserviceaccount.com";
 const ACCOUNTS: &str = "GET /computeMetadata/v1/instance/service-accounts/default";
 const INSTANCE: &str = "GET /compute/v1/projects/my-project/zones/us-west1-a/instances/example?";
@@ -83,7 +84,7 @@ fn answer(asked: &Asked, certificates: &Value) -> Answer {
         line if line.starts_with(INSTANCE) && may_ask() => json_of(&instance()),
         line => match line.strip_prefix(ACCOUNTS) {
             Some("/identity?audience=spire-gcp-node-attestor&format=full") => {
-                let token = signed(&claims()).into_bytes();
+                let token = token_of(MACHINE).into_bytes();
                 Answer::With("Metadata-Flavor: Google", token)
             }
             Some("/token") => json_of(&token()),
@@ -123,23 +124,24 @@ fn token() -> Value {
 
 fn instance() -> Value {
     json!({
-        "id": "152986662232938449", "name": "example", "tags": {"items": ["web"]},
+        "id": MACHINE, "name": "example", "tags": {"items": ["web"]},
         "labels": {"env": "prod", "team": "blue"},
         "metadata": {"items": [{"key": "role", "value": "front"}, {"key": "other", "value": "x"}]},
     })
 }
 
-fn claims() -> Value {
-    json!({
+/// The identity token of a machine with this number.
+pub(crate) fn token_of(machine: &str) -> String {
+    signed(&json!({
         "iss": "https://accounts.google.com", "aud": "spire-gcp-node-attestor", "sub": "1",
         "azp": "1", "iat": now(), "exp": now() + 3600, "email_verified": true,
         "email": "123456789-compute@developer.gserviceaccount.com",
         "google": {"compute_engine": {
             "project_id": "my-project", "project_number": 1, "zone": "us-west1-a",
-            "instance_id": "152986662232938449", "instance_name": "example",
+            "instance_id": machine, "instance_name": "example",
             "instance_creation_timestamp": 1,
         }},
-    })
+    }))
 }
 
 /// The same keys once more, as certificates.
