@@ -18,6 +18,7 @@ use crate::config::{self, ComposerSettings, ServerConfig, StoreSettings};
 use crate::identity::IdentityFault;
 use crate::issuer::Settings;
 use crate::limits::Limits;
+use crate::publish::{self, ClusterBundle};
 use crate::running::{Parts, Server};
 use crate::state::StateError;
 use crate::uniqueid::UniqueId;
@@ -157,6 +158,7 @@ pub async fn run(config: ServerConfig, tasks: Tasks) -> Result<DataDirLock, Star
     let parts = parts(&config, &metrics, &tasks).await?;
     let audit = parts.audit.clone();
     let server = Server::start(parts).await?;
+    publish_bundle(&config, &server);
     let listener = TcpListener::bind(config.bind).await;
     let listener = listener.map_err(|source| StartError::Listen {
         address: config.bind.to_string(),
@@ -209,6 +211,15 @@ async fn parts(
         random: Arc::new(SystemRandom::new()),
         tasks: tasks.clone(),
     })
+}
+
+fn publish_bundle(config: &ServerConfig, server: &Server) {
+    for settings in &config.publishers {
+        let publisher = Arc::new(ClusterBundle::new(settings.clone()));
+        let tasks = server.tasks();
+        let keeping = publish::keep(publisher, server.issuer().clone(), tasks.stop());
+        tasks.spawn_essential("bundle publisher", keeping);
+    }
 }
 
 fn settings(config: &ServerConfig) -> Settings {

@@ -24,6 +24,7 @@ pub mod issuer;
 pub mod limits;
 pub mod local_authorities;
 pub mod prune;
+pub mod publish;
 pub mod replace;
 pub mod running;
 mod sign;

@@ -24,6 +24,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 4;
 /// Certificates, kubeconfig and authorities are read anew after this time: they are replaced in place.
 const RELOAD: Duration = Duration::from_secs(60);
+/// The media type of server-side apply; JSON is YAML.
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// An API server. What it takes to reach it is read at the first request.
 #[derive(Debug)]
@@ -87,12 +89,12 @@ pub enum ApiError {
     Form,
 }
 
-struct Question {
-    method: Method,
-    path: String,
-    body: Bytes,
-    verb: &'static str,
-    resource: &'static str,
+pub(crate) struct Question {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+    pub(crate) verb: &'static str,
+    pub(crate) resource: &'static str,
 }
 
 impl Api {
@@ -173,7 +175,7 @@ impl Api {
         self.ask(question).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T, ApiError> {
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, question: Question) -> Result<T, ApiError> {
         let tries = self.ask_until_answered(question);
         let answer = tokio::time::timeout(LIMIT, tries).await;
         let answer = answer.map_err(|_| ApiError::Late)??;
@@ -199,7 +201,7 @@ impl Api {
             .method(question.method.clone())
             .uri(format!("{}{}", connected.server, question.path))
             .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, "application/json");
+            .header(header::CONTENT_TYPE, question.media_type());
         if let Some(bearer) = connected.credentials.bearer()? {
             request = request.header(header::AUTHORIZATION, bearer.expose());
         }
@@ -244,6 +246,15 @@ impl Api {
         });
         *held = Some((Instant::now(), connected.clone()));
         Ok(connected)
+    }
+}
+
+impl Question {
+    fn media_type(&self) -> &'static str {
+        match self.method {
+            Method::PATCH => APPLY,
+            _ => "application/json",
+        }
     }
 }
 

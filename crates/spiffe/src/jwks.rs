@@ -37,6 +37,9 @@ pub enum Flavor {
     /// The JWT keys alone, as a plain JWK set without any member of SPIFFE's: what the Workload API
     /// sends for JWT bundles.
     JwtOnlyPlain,
+    /// The X.509 and JWT keys as a plain JWK set without any member of SPIFFE's: what SPIRE's bundle
+    /// publishers call `jwks`.
+    Plain,
 }
 
 /// The document is no bundle.
@@ -118,6 +121,7 @@ pub(crate) fn document(bundle: &Bundle, flavor: Flavor) -> Value {
             .iter()
             .map(|authority| token_key(authority, None))
             .collect(),
+        Flavor::Plain => plain_keys(bundle),
     };
     document.insert("keys".to_owned(), Value::Array(keys));
     if flavor == Flavor::Spiffe {
@@ -130,7 +134,8 @@ pub(crate) fn document(bundle: &Bundle, flavor: Flavor) -> Value {
 }
 
 fn spiffe_keys(bundle: &Bundle) -> Vec<Value> {
-    let x509 = bundle.x509_authorities.iter().map(x509_key);
+    let x509 = bundle.x509_authorities.iter();
+    let x509 = x509.map(|authority| x509_key(authority, Some(USE_X509)));
     let wit = bundle.wit_authorities.iter();
     let jwt = bundle.jwt_authorities.iter();
     x509.chain(wit.map(|authority| token_key(authority, Some(USE_WIT))))
@@ -138,9 +143,19 @@ fn spiffe_keys(bundle: &Bundle) -> Vec<Value> {
         .collect()
 }
 
-fn x509_key(authority: &X509Authority) -> Value {
+fn plain_keys(bundle: &Bundle) -> Vec<Value> {
+    let x509 = bundle.x509_authorities.iter();
+    let jwt = bundle.jwt_authorities.iter();
+    x509.map(|authority| x509_key(authority, None))
+        .chain(jwt.map(|authority| token_key(authority, None)))
+        .collect()
+}
+
+fn x509_key(authority: &X509Authority, usage: Option<&str>) -> Value {
     let mut key = jose::jwk_members(authority.public_key());
-    key.insert("use".to_owned(), USE_X509.into());
+    if let Some(usage) = usage {
+        key.insert("use".to_owned(), usage.into());
+    }
     let certificate = BASE64_STANDARD.encode(&authority.der);
     key.insert("x5c".to_owned(), Value::Array(vec![certificate.into()]));
     key.into()

@@ -28,7 +28,7 @@ pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
     AwsIidSettings, AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant,
-    AzureTenant, ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
+    AzureTenant, BundleForm, ClusterBundleSettings, ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
     K8sClusterSettings, K8sPsatSettings, K8sVerification, KeyIdentifier, KeySettings,
     NodeAttestorSettings, OidcIssuerSettings, Pkcs11Settings, StoreSettings, TransitSettings,
     UpstreamSettings, X509PopRoots, X509PopSettings,
@@ -86,6 +86,8 @@ pub struct ServerConfig {
     pub node_attestors: Vec<NodeAttestorSettings>,
     /// The `UpstreamAuthority` plugin; without one the server signs its own authorities.
     pub upstream: Option<UpstreamSettings>,
+    /// Where the `Notifier` and `BundlePublisher` plugins keep the bundle.
+    pub publishers: Vec<ClusterBundleSettings>,
     /// The `CredentialComposer` plugins, in the order of the file.
     pub composers: Vec<ComposerSettings>,
 }
@@ -218,6 +220,7 @@ fn config(
         keys: plugins.keys?,
         node_attestors: plugins.node_attestors,
         upstream: plugins.upstream,
+        publishers: plugins.publishers,
         composers: plugins.composers,
         wit,
         authority,

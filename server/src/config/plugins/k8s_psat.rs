@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use signet_cluster::{InCluster, Reach};
+use signet_cluster::Reach;
 use signet_config::{Key, Lookup, Section, Unknown};
 use signet_node_attestor::k8s_psat::ServiceAccount;
+
+use super::cluster::reach;
 
 const KEYS: [Key; 1] = [Key::implemented("clusters")];
 
@@ -124,27 +126,12 @@ fn cluster(
         use_pod_uid: data.bool("use_pod_uid_for_agent_id").unwrap_or(false),
         verification: match data.has("offline") {
             true => offline(data, &audience)?,
-            false => online(data, environment)?,
+            false => K8sVerification::Online(reach(data, "kube_config_file", environment)?),
         },
         allowed: allowed.into_iter().collect(),
         audience,
     };
     (!settings.allowed.is_empty()).then(|| (name.to_owned(), settings))
-}
-
-fn online(data: &Section<'_>, environment: Lookup<'_>) -> Option<K8sVerification> {
-    if let Some(path) = data.path("kube_config_file") {
-        return Some(K8sVerification::Online(Reach::Kubeconfig(path)));
-    }
-    let cluster = InCluster::from_variables(&environment);
-    if cluster.is_none() {
-        data.problem(
-            "kube_config_file",
-            "is required outside of the cluster: KUBERNETES_SERVICE_HOST and \
-             KUBERNETES_SERVICE_PORT are not in the environment, as they are in a pod",
-        );
-    }
-    Some(K8sVerification::Online(Reach::InCluster(cluster?)))
 }
 
 fn offline(data: &Section<'_>, audience: &[String]) -> Option<K8sVerification> {

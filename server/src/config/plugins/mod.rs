@@ -2,6 +2,7 @@
 
 mod azure_imds;
 mod azure_msi;
+mod cluster;
 mod composer;
 mod datastore;
 mod endpoints;
@@ -9,6 +10,7 @@ mod gcp_iit;
 mod k8s_psat;
 mod keys;
 mod node_attestor;
+mod publishers;
 mod transit;
 mod upstream;
 mod vault;
@@ -16,7 +18,7 @@ mod vault;
 use std::path::Path;
 
 use signet_config::sections::{Plugin, PluginKind, plugins};
-use signet_config::{Key, Lookup, Section};
+use signet_config::{Lookup, Section};
 
 pub use azure_imds::{AzureEndpoints, AzureImdsSettings, AzureTenant};
 pub use azure_msi::{AzureMsiSettings, AzureMsiTenant};
@@ -30,11 +32,9 @@ pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{
     AwsIidSettings, NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings,
 };
+pub use publishers::{BundleForm, ClusterBundleSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;
-
-const NO_PUBLISHER: &str =
-    "publish the output of \"signet-server bundle show\" yourself and remove the block";
 
 const KINDS: [PluginKind; 7] = [
     PluginKind {
@@ -59,12 +59,12 @@ const KINDS: [PluginKind; 7] = [
     },
     PluginKind {
         kind: "Notifier",
-        names: &NOTIFIERS,
+        names: &publishers::NOTIFIERS,
         many: true,
     },
     PluginKind {
         kind: "BundlePublisher",
-        names: &BUNDLE_PUBLISHERS,
+        names: &publishers::BUNDLE_PUBLISHERS,
         many: true,
     },
     PluginKind {
@@ -74,25 +74,13 @@ const KINDS: [PluginKind; 7] = [
     },
 ];
 
-const NOTIFIERS: [Key; 2] = [
-    Key::refused("gcs_bundle", NO_PUBLISHER),
-    Key::refused("k8sbundle", NO_PUBLISHER),
-];
-
-const BUNDLE_PUBLISHERS: [Key; 5] = [
-    Key::refused("aws_s3", NO_PUBLISHER),
-    Key::refused("gcp_cloudstorage", NO_PUBLISHER),
-    Key::refused("azure_blob", NO_PUBLISHER),
-    Key::refused("aws_rolesanywhere_trustanchor", NO_PUBLISHER),
-    Key::refused("k8s_configmap", NO_PUBLISHER),
-];
-
 /// What the plugins come to. `None` where a problem was found.
 pub(super) struct Plugins {
     pub(super) store: Option<StoreSettings>,
     pub(super) keys: Option<KeySettings>,
     pub(super) node_attestors: Vec<NodeAttestorSettings>,
     pub(super) upstream: Option<UpstreamSettings>,
+    pub(super) publishers: Vec<ClusterBundleSettings>,
     pub(super) composers: Vec<ComposerSettings>,
 }
 
@@ -115,6 +103,7 @@ pub(super) fn read(
         upstream: of_kind(&found, "UpstreamAuthority")
             .next()
             .and_then(|plugin| upstream::read(plugin, environment)),
+        publishers: publishers::read(&found, environment),
         composers: of_kind(&found, "CredentialComposer")
             .map(composer::read)
             .collect(),
