@@ -2,6 +2,7 @@
 //!
 //! What it opens becomes the [`Parts`] of an [`Agent`], which runs on any parts.
 
+mod csi;
 mod pages;
 
 use crate::admin;
@@ -73,6 +74,7 @@ pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<Readiness, StartE
     let metrics = Metrics::new(&config.telemetry.metric_prefix);
     let serves_workloads = config.workload_api;
     let (health, prometheus) = (config.health.clone(), config.telemetry.prometheus.clone());
+    let csi = config.csi.clone();
     let (public, private) = (config.socket_path.clone(), config.admin_socket_path.clone());
     // The data directory first: a second agent must not touch anything of the first.
     let agent = Agent::new(parts(config, metrics.clone(), tasks)?)?;
@@ -90,6 +92,9 @@ pub async fn run(config: AgentConfig, tasks: &Tasks) -> Result<Readiness, StartE
     if let Some(listener) = private {
         let served = admin::serve(agent.admin(), listener, tasks.stop());
         tasks.spawn_essential("admin api", served);
+    }
+    if let Some(settings) = csi {
+        csi::serve(settings, tasks)?;
     }
     if let Some(settings) = health {
         pages::serve_probes(&settings, &agent, tasks).await?;

@@ -56,7 +56,7 @@ fn well(agent: &Agent) -> Health {
                 Ok(())
             }
         })
-        .with("sync", move || match freshness.age() {
+        .with_outside("sync", move || match freshness.age() {
             Some(age) if age > STALE => Err(format!(
                 "the server was last heard of {} s ago",
                 age.as_secs()

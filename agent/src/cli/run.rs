@@ -66,6 +66,9 @@ pub struct RunArgs {
     /// Do not serve the Workload API
     #[arg(long, require_equals = true, value_name = "BOOL", value_parser = value::boolean)]
     disable_workload_api: Option<bool>,
+    /// Serve the storage driver csi.spiffe.io to the kubelet that keeps its files here
+    #[arg(long, value_name = "FOLDER")]
+    csi_kubelet_dir: Option<String>,
     /// Do not serve Envoy's secret discovery
     #[arg(long, require_equals = true, value_name = "BOOL", value_parser = value::boolean)]
     disable_sds_api: Option<bool>,
@@ -131,6 +134,7 @@ impl RunArgs {
             rebootstrap_delay: given.rebootstrap_delay,
             allow_unauthenticated_verifiers: given.allow_unauthenticated_verifiers,
             disable_workload_api: given.disable_workload_api,
+            csi_kubelet_dir: given.csi_kubelet_dir,
             disable_sds_api: given.disable_sds_api,
             log_file: given.log_file,
             log_format: given.log_format,

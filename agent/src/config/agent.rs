@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::Duration;
 
 use signet_config::sections::{LOG_KEYS, PROFILING_KEYS};
-use signet_config::{Key, Section, Unknown};
+use signet_config::{Key, Lookup, Section, Unknown};
 use signet_crypto::{KeyType, SecretString};
 use signet_spiffe::TrustDomain;
 
 use super::bootstrap::BOOTSTRAP_KEYS;
-use super::{DEFAULT_SOCKET_PATH, JoinTokenSource, ServerAddress};
+use super::{CsiSettings, DEFAULT_SOCKET_PATH, JoinTokenSource, ServerAddress};
 
 const NO_SDS: &str = "the SDS API is not served yet; Envoy needs SPIRE's agent until then";
 
-pub(super) const KEYS: [Key; 20] = [
+/// `csi_kubelet_dir` is ours.
+pub(super) const KEYS: [Key; 21] = [
     Key::implemented("trust_domain"),
     Key::implemented("server_address"),
     Key::implemented("server_port"),
@@ -30,6 +31,7 @@ pub(super) const KEYS: [Key; 20] = [
     Key::implemented("x509_svid_cache_max_size"),
     Key::implemented("jwt_svid_cache_max_size"),
     Key::implemented("disable_workload_api"),
+    Key::implemented("csi_kubelet_dir"),
     Key::implemented("experimental"),
     Key::ignored("sds", NO_SDS),
     Key::ignored("disable_sds_api", "the SDS API is not served"),
@@ -47,6 +49,9 @@ const WORKLOAD_KEY_TYPES: [(&str, KeyType); 4] = [
     ("rsa-2048", KeyType::Rsa2048),
     ("rsa-4096", KeyType::Rsa4096),
 ];
+
+/// The node's name for Kubernetes, as in SPIFFE's own driver.
+const NODE_NAME: &str = "MY_NODE_NAME";
 
 const DEFAULT_CACHE_SIZE: usize = 1000;
 
@@ -97,6 +102,30 @@ pub(super) fn sockets(block: &Section<'_>) -> (PathBuf, Option<PathBuf>) {
         block.problem("admin_socket_path", message);
     }
     (public, admin)
+}
+
+/// Where the kubelet keeps its files, if the agent serves it a storage driver. What is mounted into pods
+/// is the socket's folder.
+pub(super) fn csi(block: &Section<'_>, socket: &Path, environment: Lookup<'_>) -> Option<CsiSettings> {
+    let kubelet_dir = block.path("csi_kubelet_dir")?;
+    if !kubelet_dir.is_absolute() {
+        block.problem("csi_kubelet_dir", "must be absolute, such as \"/var/lib/kubelet\"");
+    }
+    let folder = socket.parent().filter(|folder| folder.is_absolute());
+    if folder.is_none() {
+        let message = "must be absolute beside csi_kubelet_dir: its folder is mounted into pods";
+        block.problem("socket_path", message);
+    }
+    let node = environment(NODE_NAME).filter(|name| !name.is_empty());
+    if node.is_none() {
+        let message = format!("needs the node's name in the environment variable {NODE_NAME}");
+        block.problem("csi_kubelet_dir", message);
+    }
+    Some(CsiSettings {
+        kubelet_dir,
+        folder: folder?.to_owned(),
+        node: node?,
+    })
 }
 
 fn is_below(admin: &Path, public: &Path) -> bool {

@@ -36,6 +36,8 @@ pub struct AgentFlags {
     pub allow_unauthenticated_verifiers: Option<bool>,
     /// `--disable-workload-api`.
     pub disable_workload_api: Option<bool>,
+    /// `--csi-kubelet-dir`.
+    pub csi_kubelet_dir: Option<String>,
     /// `--disable-sds-api`.
     pub disable_sds_api: Option<bool>,
     /// `--log-file`.
@@ -79,6 +81,7 @@ impl AgentFlags {
             ("rebootstrap_delay", text(&self.rebootstrap_delay)),
             ("allow_unauthenticated_verifiers", verifiers),
             ("disable_workload_api", switch(self.disable_workload_api)),
+            ("csi_kubelet_dir", text(&self.csi_kubelet_dir)),
             ("disable_sds_api", switch(self.disable_sds_api)),
             ("log_file", text(&self.log_file)),
             ("log_format", text(&self.log_format)),

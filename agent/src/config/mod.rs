@@ -58,6 +58,8 @@ pub struct AgentConfig {
     pub workload_api: bool,
     /// `admin_socket_path`; no admin socket if `None`.
     pub admin_socket_path: Option<PathBuf>,
+    /// `csi_kubelet_dir`; no storage driver if `None`.
+    pub csi: Option<CsiSettings>,
     /// `trust_bundle_*`, `insecure_bootstrap`: how the server is known at the first contact.
     pub bootstrap: BundleSource,
     /// The environment's `SSL_CERT_FILE`, which SPIRE's agent heeds as all Go programs do: who vouches
@@ -104,6 +106,17 @@ pub struct ServerAddress {
     pub host: String,
     /// A TCP port, not 0.
     pub port: u16,
+}
+
+/// The storage driver that carries the workload socket into pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsiSettings {
+    /// `csi_kubelet_dir`.
+    pub kubelet_dir: PathBuf,
+    /// The folder of `socket_path`.
+    pub folder: PathBuf,
+    /// The node's name, from the environment.
+    pub node: String,
 }
 
 /// Where the join token comes from.
@@ -180,6 +193,7 @@ fn config(root: &Section<'_>, block: &Section<'_>, environment: Lookup<'_>) -> O
         log: LogSettings::read(block),
         health: HealthSettings::read(root),
         telemetry: TelemetrySettings::read(root, "spire_agent"),
+        csi: agent::csi(block, &socket_path, environment),
         trust_domain: trust_domain?,
         server: server?,
         bootstrap: bootstrap?,

@@ -11,6 +11,7 @@
 //! | [`signet::sync::v1`] | the stream between our server and our agent |
 //! | [`signet::admin::v1`], [`signet::agent::admin::v1`] | what our programs add for operators |
 //! | [`signet::store::v1`] | the server's stored records |
+//! | [`csi::v1`], [`pluginregistration`] | a storage driver, and how the kubelet learns of it |
 //!
 //! `bytes` fields are [`prost::bytes::Bytes`], maps are `BTreeMap`, `google.protobuf.Empty` is `()`
 //! and the wrapper types are `Option`s. Names are in Rust's case: `SPIFFEID` is `Spiffeid`,
@@ -85,6 +86,12 @@ pub mod signet {
     pub mod agent {
         packages! { admin = "signet.agent.admin.v1" }
     }
+}
+
+packages! { csi = "csi.v1" }
+
+pub mod pluginregistration {
+    tonic::include_proto!("pluginregistration");
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl Report {
 pub struct Health {
     readiness: Readiness,
     checks: Vec<(&'static str, Check)>,
+    outside: Vec<(&'static str, Check)>,
 }
 
 impl Health {
@@ -43,6 +44,7 @@ impl Health {
         Self {
             readiness,
             checks: Vec::new(),
+            outside: Vec::new(),
         }
     }
 
@@ -56,20 +58,35 @@ impl Health {
         self
     }
 
+    /// As [`with`](Self::with), for what is outside of this process: a fault makes it unready but not
+    /// dead, since a restart mends nothing there and loses what is held.
+    #[must_use]
+    pub fn with_outside<F>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Result<(), String> + Send + Sync + 'static,
+    {
+        self.outside.push((name, Arc::new(check)));
+        self
+    }
+
     /// Whether the process works; blockers of readiness do not count.
     pub fn live(&self) -> Report {
-        let run = |(name, check): &(&'static str, Check)| (*name, check().err());
         Report(self.checks.iter().map(run).collect())
     }
 
-    /// Whether the program can serve: the live checks and no blocker left.
+    /// Whether the program can serve: all checks, and no blocker left.
     pub fn ready(&self) -> Report {
         let mut report = self.live();
+        report.0.extend(self.outside.iter().map(run));
         for name in self.readiness.blockers() {
             report.0.insert(name, Some("not ready yet".to_owned()));
         }
         report
     }
+}
+
+fn run((name, check): &(&'static str, Check)) -> (&'static str, Option<String>) {
+    (*name, check().err())
 }
 
 impl std::fmt::Debug for Health {
@@ -93,6 +110,13 @@ mod tests {
         assert!(!health.ready().is_healthy());
         drop(blocker);
         assert!(health.ready().is_healthy());
+    }
+
+    #[test]
+    fn a_fault_outside_makes_unready_but_not_dead() {
+        let health = Health::default().with_outside("sync", || Err("no server".to_owned()));
+        assert!(health.live().is_healthy());
+        assert!(!health.ready().is_healthy());
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(crate) const ROWS: &[Row] = &[
         Layer::Ports,
         &["crypto", "http", "keys", "runtime", "spiffe", "upstream"],
     ),
+    // The storage driver that carries the workload socket into pods.
+    row("csi", Layer::Ports, &["connections", "proto", "runtime"]),
     row(
         "workload-attestor",
         Layer::Ports,
@@ -148,6 +150,7 @@ pub(crate) const ROWS: &[Row] = &[
             "config",
             "connections",
             "crypto",
+            "csi",
             "http",
             "keys",
             "model",

@@ -32,6 +32,8 @@ pub use keys::{KeySettings, Pkcs11Settings};
 pub use node_attestor::{
     AwsIidSettings, NodeAttestorSettings, OidcIssuerSettings, X509PopRoots, X509PopSettings,
 };
+#[cfg(test)]
+pub(super) use publishers::CONFIGMAP_CLUSTER as CONFIGMAP_KEYS;
 pub use publishers::{BundleForm, ClusterBundleSettings};
 pub use transit::{KeyIdentifier, TransitSettings};
 pub use upstream::UpstreamSettings;

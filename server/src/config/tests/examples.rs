@@ -80,9 +80,20 @@ fn every_implemented_key_stands_in_a_sample() {
         &server::RATE_LIMIT_KEYS[..],
         &plugins::K8S_CLUSTER_KEYS[..],
         &plugins::K8S_OFFLINE_KEYS[..],
+        &plugins::CONFIGMAP_KEYS[..],
     ] {
         for key in table.iter().filter(|key| key.class == Class::Implemented) {
             assert!(text.contains(key.name), "{} is in no sample", key.name);
         }
     }
+}
+
+#[test]
+fn the_configuration_of_the_manifests_starts_in_a_pod() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/base/server.conf");
+    let outcome = load(&path, &ServerFlags::default(), None, &in_a_pod);
+    let (config, warnings) = outcome.expect("accepted");
+    assert_eq!(warnings, []);
+    assert_eq!(config.publishers.len(), 1);
+    assert!(config.health.is_some());
 }

@@ -12,14 +12,6 @@ fn plugin(cluster: &str) -> String {
     ))
 }
 
-fn in_a_pod(name: &str) -> Option<String> {
-    match name {
-        "KUBERNETES_SERVICE_HOST" => Some("fd00::1".to_owned()),
-        "KUBERNETES_SERVICE_PORT" => Some("443".to_owned()),
-        _ => None,
-    }
-}
-
 fn cluster(data: &str) -> K8sClusterSettings {
     let outcome = outcome_in(&in_a_pod, &plugin(data), &ServerFlags::default());
     let (config, warnings) = outcome.unwrap_or_else(|problems| panic!("{problems:#?}"));
