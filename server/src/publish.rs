@@ -125,7 +125,11 @@ impl Keeper {
     fn failed(&mut self, news: bool, error: &(dyn Error + 'static)) {
         let (place, error) = (self.publisher.place(), chain(error));
         if news || !self.failing {
-            tracing::error!(place, error, "the bundle could not be published; trying again");
+            tracing::error!(
+                place,
+                error,
+                "the bundle could not be published; trying again"
+            );
         } else {
             tracing::debug!(place, error, "the bundle could still not be published");
         }

@@ -13,6 +13,7 @@ mod cloud;
 mod clouds;
 mod crash;
 mod crowd;
+mod csi;
 mod judges;
 mod key_files;
 mod key_types;

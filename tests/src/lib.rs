@@ -10,6 +10,7 @@
 //! | [`nested`] | servers below a server |
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`openbao`] | a real OpenBao |
+//! | [`api_server`] | a real API server of Kubernetes |
 //! | [`aws`], [`moto`] | an instance of AWS, and AWS's API by moto |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
@@ -18,6 +19,7 @@
 //! The same text configures both makers' programs: that is part of what is proved.
 
 pub mod agent;
+pub mod api_server;
 pub mod aws;
 pub mod cgroups;
 pub mod command;

@@ -106,10 +106,17 @@ pub(super) fn sockets(block: &Section<'_>) -> (PathBuf, Option<PathBuf>) {
 
 /// Where the kubelet keeps its files, if the agent serves it a storage driver. What is mounted into pods
 /// is the socket's folder.
-pub(super) fn csi(block: &Section<'_>, socket: &Path, environment: Lookup<'_>) -> Option<CsiSettings> {
+pub(super) fn csi(
+    block: &Section<'_>,
+    socket: &Path,
+    environment: Lookup<'_>,
+) -> Option<CsiSettings> {
     let kubelet_dir = block.path("csi_kubelet_dir")?;
     if !kubelet_dir.is_absolute() {
-        block.problem("csi_kubelet_dir", "must be absolute, such as \"/var/lib/kubelet\"");
+        block.problem(
+            "csi_kubelet_dir",
+            "must be absolute, such as \"/var/lib/kubelet\"",
+        );
     }
     let folder = socket.parent().filter(|folder| folder.is_absolute());
     if folder.is_none() {

@@ -24,8 +24,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 const TRIES: u32 = 4;
 /// Certificates, kubeconfig and authorities are read anew after this time: they are replaced in place.
 const RELOAD: Duration = Duration::from_secs(60);
-/// The media type of server-side apply; JSON is YAML.
-const APPLY: &str = "application/apply-patch+yaml";
 
 /// An API server. What it takes to reach it is read at the first request.
 #[derive(Debug)]
@@ -93,9 +91,13 @@ pub(crate) struct Question {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) body: Bytes,
+    pub(crate) content_type: &'static str,
     pub(crate) verb: &'static str,
     pub(crate) resource: &'static str,
 }
+
+/// The type of all bodies that are no patches.
+pub(crate) const JSON: &str = "application/json";
 
 impl Api {
     /// The server that `reach` leads to.
@@ -127,6 +129,7 @@ impl Api {
             method: Method::POST,
             path: "/apis/authentication.k8s.io/v1/tokenreviews".to_owned(),
             body: body.into(),
+            content_type: JSON,
             verb: "create",
             resource: "tokenreviews",
         };
@@ -169,6 +172,7 @@ impl Api {
             method: Method::GET,
             path,
             body: Bytes::new(),
+            content_type: JSON,
             verb: "get",
             resource,
         };
@@ -201,7 +205,7 @@ impl Api {
             .method(question.method.clone())
             .uri(format!("{}{}", connected.server, question.path))
             .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, question.media_type());
+            .header(header::CONTENT_TYPE, question.content_type);
         if let Some(bearer) = connected.credentials.bearer()? {
             request = request.header(header::AUTHORIZATION, bearer.expose());
         }
@@ -246,15 +250,6 @@ impl Api {
         });
         *held = Some((Instant::now(), connected.clone()));
         Ok(connected)
-    }
-}
-
-impl Question {
-    fn media_type(&self) -> &'static str {
-        match self.method {
-            Method::PATCH => APPLY,
-            _ => "application/json",
-        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{Api, ApiError, Name};
 /// to hold ours.
 const OWNER: &str = "fieldManager=signet-server&force=true";
 
+/// The type of such a body; JSON is YAML.
+const APPLY: &str = "application/apply-patch+yaml";
+
 /// The versions of the API for trust bundles that we speak, newest first.
 const TRUST_BUNDLE_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -110,7 +113,8 @@ impl Api {
             body: serde_json::to_vec(object)
                 .expect("texts become JSON")
                 .into(),
-            verb: "patch",
+            content_type: APPLY,
+            verb: "patch (and create, if there is none yet)",
             resource,
         };
         let IgnoredAny = self.ask(question).await?;

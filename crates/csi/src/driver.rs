@@ -162,7 +162,11 @@ fn failed(error: &VolumeError, target: &str) -> Status {
     if let VolumeError::Target(_) = error {
         return Status::invalid_argument(text);
     }
-    tracing::error!(target_path = target, error = text, "a volume could not be changed");
+    tracing::error!(
+        target_path = target,
+        error = text,
+        "a volume could not be changed"
+    );
     Status::internal(text)
 }
 

@@ -49,8 +49,7 @@ pub async fn serve_registrar<C>(
 where
     C: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let registration =
-        RegistrationServer::new(registrar).max_decoding_message_size(MAX_REQUEST);
+    let registration = RegistrationServer::new(registrar).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .add_service(registration)
         .serve_with_incoming_shutdown(lenient(connections), stopped(stop))

@@ -96,7 +96,10 @@ impl Volumes {
         let below = target.strip_prefix(&self.pods).ok();
         let plain = |path: &Path| {
             let mut parts = path.components();
-            parts.next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
+            parts.next().is_some()
+                && path
+                    .components()
+                    .all(|part| matches!(part, Component::Normal(_)))
         };
         match below.is_some_and(plain) {
             true => Ok(()),

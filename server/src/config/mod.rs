@@ -28,10 +28,11 @@ pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
 pub use plugins::{
     AwsIidSettings, AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant,
-    AzureTenant, BundleForm, ClusterBundleSettings, ComposerSettings, GcpCredentials, GcpIitSettings, GcpMetadata, IssuerKeysPlace,
-    K8sClusterSettings, K8sPsatSettings, K8sVerification, KeyIdentifier, KeySettings,
-    NodeAttestorSettings, OidcIssuerSettings, Pkcs11Settings, StoreSettings, TransitSettings,
-    UpstreamSettings, X509PopRoots, X509PopSettings,
+    AzureTenant, BundleForm, ClusterBundleSettings, ComposerSettings, GcpCredentials,
+    GcpIitSettings, GcpMetadata, IssuerKeysPlace, K8sClusterSettings, K8sPsatSettings,
+    K8sVerification, KeyIdentifier, KeySettings, NodeAttestorSettings, OidcIssuerSettings,
+    Pkcs11Settings, StoreSettings, TransitSettings, UpstreamSettings, X509PopRoots,
+    X509PopSettings,
 };
 
 /// Where the file is looked for without `--config`, as in SPIRE.

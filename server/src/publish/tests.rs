@@ -58,12 +58,18 @@ async fn a_place_that_is_away_is_tried_at_growing_intervals_and_soon_for_a_new_b
         assert!(!keeper.is_news(bundle(1).as_ref()), "nothing hurries");
     }
     assert!(waits[0] < Duration::from_secs(2), "{waits:?}");
-    assert!(waits[7] > MAX_WAIT / 2 && waits[7] < MAX_WAIT * 2, "{waits:?}");
+    assert!(
+        waits[7] > MAX_WAIT / 2 && waits[7] < MAX_WAIT * 2,
+        "{waits:?}"
+    );
     assert!(keeper.is_news(bundle(2).as_ref()));
     assert_eq!(keeper.look(bundle(2)).await, PERIOD);
     assert_eq!(*place.held.lock().unwrap(), [2]);
     *place.failures.lock().unwrap() = 1;
-    assert!(keeper.look(bundle(2)).await < Duration::from_secs(2), "it starts over");
+    assert!(
+        keeper.look(bundle(2)).await < Duration::from_secs(2),
+        "it starts over"
+    );
 }
 
 #[tokio::test]

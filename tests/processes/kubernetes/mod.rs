@@ -2,6 +2,7 @@
 //! workloads' cgroups real.
 
 mod cluster;
+mod real;
 
 use std::path::PathBuf;
 use std::time::Duration;

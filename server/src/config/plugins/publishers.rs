@@ -105,7 +105,12 @@ pub(super) fn read(plugins: &[Plugin<'_>], environment: Lookup<'_>) -> Vec<Clust
 fn k8sbundle(data: &Section<'_>, environment: Lookup<'_>) -> Vec<ClusterBundleSettings> {
     data.check(&[&K8SBUNDLE], Unknown::Warned);
     let further = data.blocks("clusters");
-    let own_keys = ["namespace", "config_map", "config_map_key", "kube_config_file_path"];
+    let own_keys = [
+        "namespace",
+        "config_map",
+        "config_map_key",
+        "kube_config_file_path",
+    ];
     let itself = further.is_empty() || own_keys.iter().any(|key| data.has(key));
     let mut found = Vec::new();
     if itself {
@@ -118,10 +123,7 @@ fn k8sbundle(data: &Section<'_>, environment: Lookup<'_>) -> Vec<ClusterBundleSe
     found
 }
 
-fn k8sbundle_cluster(
-    data: &Section<'_>,
-    environment: Lookup<'_>,
-) -> Option<ClusterBundleSettings> {
+fn k8sbundle_cluster(data: &Section<'_>, environment: Lookup<'_>) -> Option<ClusterBundleSettings> {
     let namespace = name(data, "namespace", Some(DEFAULT_NAMESPACE));
     let config_map = name(data, "config_map", Some(DEFAULT_CONFIG_MAP));
     let key = key(data, "config_map_key", Some(DEFAULT_KEY));
@@ -182,7 +184,10 @@ fn form(data: &Section<'_>) -> Option<BundleForm> {
     data.required_string("format")?;
     let form = data.choice("format", &forms)?;
     if data.is_set("refresh_hint") && form != spiffe {
-        data.warn("refresh_hint", "has no effect: only format \"spiffe\" has it");
+        data.warn(
+            "refresh_hint",
+            "has no effect: only format \"spiffe\" has it",
+        );
     }
     Some(form)
 }

@@ -90,7 +90,8 @@ fn every_implemented_key_stands_in_a_sample() {
 
 #[test]
 fn the_configuration_of_the_manifests_starts_in_a_pod() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/base/server.conf");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/base/server.conf");
     let outcome = load(&path, &ServerFlags::default(), None, &in_a_pod);
     let (config, warnings) = outcome.expect("accepted");
     assert_eq!(warnings, []);

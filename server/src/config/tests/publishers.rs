@@ -68,7 +68,10 @@ fn every_key_of_a_publisher_is_read() {
     assert_eq!(one.reach, Reach::Kubeconfig("/k".into()));
     let refresh_hint = Some(Duration::from_secs(300));
     assert_eq!(one.form, BundleForm::Spiffe { refresh_hint });
-    assert_eq!(one.trust_bundle.as_ref().map(|name| name.as_str()), Some("t"));
+    assert_eq!(
+        one.trust_bundle.as_ref().map(|name| name.as_str()),
+        Some("t")
+    );
 }
 
 #[test]
@@ -108,5 +111,8 @@ fn places_that_cannot_be_are_refused() {
     let webhooks = refused(&notifier("webhook_label = \"x\""));
     assert!(webhooks[0].contains("not supported yet"), "{webhooks:?}");
     let outside = outcome(&notifier(""), &ServerFlags::default()).expect_err("refused");
-    assert!(outside[0].contains("is required outside of the cluster"), "{outside:?}");
+    assert!(
+        outside[0].contains("is required outside of the cluster"),
+        "{outside:?}"
+    );
 }

@@ -1,0 +1,421 @@
+//! The manifests of `examples/kubernetes` on a real API server: it takes them, agents attest by the tokens
+//! that it gives, and the accounts in them have every right they need and no other.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use signet_tests::api_server::{ApiServer, ISSUER};
+use signet_tests::scene::directory;
+use signet_tests::{Agent, AgentSettings, Attestation, Maker, Server, ServerSettings, wait};
+use tempfile::TempDir;
+
+const NAMESPACE: &str = "signet";
+const SERVER: &str = "system:serviceaccount:signet:signet-server";
+const AGENT: &str = "system:serviceaccount:signet:signet-agent";
+
+/// A right that the manifests give, as its RBAC object states it.
+struct Right {
+    /// `role` or `clusterrole`.
+    kind: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+}
+
+const fn right(kind: &'static str, resource: &'static str, verb: &'static str) -> Right {
+    Right {
+        kind,
+        resource,
+        verb,
+    }
+}
+
+/// All that the server asks when an agent attests.
+const ATTESTING: [Right; 3] = [
+    right("clusterrole", "tokenreviews", "create"),
+    right("clusterrole", "nodes", "get"),
+    right("role", "pods", "get"),
+];
+
+/// All that it asks to publish a bundle, with what must be away for the right to matter.
+const PUBLISHING: [(Right, Option<&str>); 3] = [
+    (right("role", "configmaps", "patch"), None),
+    (right("clusterrole", "clustertrustbundles", "patch"), None),
+    (
+        right("clusterrole", "clustertrustbundles", "create"),
+        Some("clustertrustbundle/signet"),
+    ),
+];
+
+/// The cluster with the manifests applied, and a node with an agent's pod.
+struct Ground {
+    cluster: ApiServer,
+    directory: TempDir,
+    node_uid: String,
+}
+
+impl Ground {
+    async fn new(name: &str) -> Option<Self> {
+        let directory = directory();
+        let cluster = ApiServer::start(directory.path(), name).await?;
+        let manifests = examples().display().to_string();
+        cluster.kubectl(&["apply", "-k", &manifests]).await;
+        cluster.create(NODE_WITH_AGENT).await;
+        let node_uid = uid(&cluster, &["node", "node-1"]).await;
+        Some(Self {
+            cluster,
+            directory,
+            node_uid,
+        })
+    }
+
+    /// A token for the agent's pod, as the kubelet would ask for it.
+    async fn token(&self, audience: &str) -> PathBuf {
+        let pod = uid(
+            &self.cluster,
+            &["pod", "-n", NAMESPACE, "signet-agent-x7k2p"],
+        )
+        .await;
+        let token = self
+            .cluster
+            .kubectl(&[
+                "create",
+                "token",
+                "signet-agent",
+                "-n",
+                NAMESPACE,
+                "--audience",
+                audience,
+                "--bound-object-kind=Pod",
+                "--bound-object-name=signet-agent-x7k2p",
+                "--bound-object-uid",
+                &pod,
+            ])
+            .await;
+        let path = self.directory.path().join(format!("token-for-{audience}"));
+        std::fs::write(&path, token.trim()).unwrap();
+        path
+    }
+
+    fn agent(token: &Path) -> AgentSettings {
+        let plugin = format!(
+            "  NodeAttestor \"k8s_psat\" {{\n    plugin_data {{\n      cluster = \"demo\"\n      token_path = \
+             \"{}\"\n    }}\n  }}\n",
+            token.display()
+        );
+        AgentSettings::new(Maker::Signet, Attestation::Plugin(plugin))
+    }
+
+    /// Our server with the account of the manifests.
+    async fn settings(&self) -> ServerSettings {
+        let account = self.cluster.kubeconfig_of(NAMESPACE, "signet-server").await;
+        let account = account.display();
+        let online = format!("kube_config_file = \"{account}\"");
+        ServerSettings::new(Maker::Signet)
+            .plugin(attestor(&online))
+            .plugin(format!(
+                "  BundlePublisher \"k8s_configmap\" {{ plugin_data {{ clusters = {{ \"demo\" = {{\n    \
+                 namespace = \"{NAMESPACE}\"\n    configmap_name = \"signet-bundle\"\n    \
+                 configmap_key = \"bundle.pem\"\n    format = \"pem\"\n    \
+                 cluster_trust_bundle_name = \"signet\"\n    kubeconfig_path = \"{account}\"\n  }} }} }} }}\n"
+            ))
+    }
+
+    async fn published(&self) -> String {
+        let text = self
+            .cluster
+            .kubectl(&[
+                "get",
+                "configmap",
+                "-n",
+                NAMESPACE,
+                "signet-bundle",
+                "-o",
+                "jsonpath={.data.bundle\\.pem}",
+            ])
+            .await;
+        text.trim().to_owned()
+    }
+
+    /// Takes one right away for as long as `within` runs.
+    async fn without(&self, right: &Right, within: impl AsyncFnOnce()) {
+        let name = "signet-server";
+        let get = ["get", right.kind, name, "-n", NAMESPACE, "-o", "json"];
+        let whole = self.cluster.kubectl(&get).await;
+        let mut less: Value = serde_json::from_str(&whole).unwrap();
+        let rules = less["rules"].as_array_mut().unwrap();
+        let mut taken = 0;
+        for rule in rules
+            .iter_mut()
+            .filter(|rule| rule["resources"] == json!([right.resource]))
+        {
+            let verbs = rule["verbs"].as_array_mut().unwrap();
+            let before = verbs.len();
+            verbs.retain(|verb| verb != right.verb);
+            taken += before - verbs.len();
+            if verbs.is_empty() {
+                // A rule must have a verb.
+                verbs.push(json!("watch"));
+            }
+        }
+        assert_eq!(taken, 1, "{} {} is in no rule", right.verb, right.resource);
+        self.replace(&less.to_string()).await;
+        self.until_allowed(right, "no").await;
+        within().await;
+        self.replace(&whole).await;
+        self.until_allowed(right, "yes").await;
+    }
+
+    async fn replace(&self, object: &str) {
+        let mut object: Value = serde_json::from_str(object).unwrap();
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.remove("resourceVersion");
+        let path = self.directory.path().join("role.json");
+        std::fs::write(&path, object.to_string()).unwrap();
+        let path = path.display().to_string();
+        self.cluster.kubectl(&["replace", "-f", &path]).await;
+    }
+
+    /// The API server follows its roles a moment later.
+    async fn until_allowed(&self, right: &Right, answer: &str) {
+        let subject = match right.resource {
+            "configmaps" => "configmaps/signet-bundle".to_owned(),
+            "clustertrustbundles" if right.verb == "patch" => {
+                "clustertrustbundles/signet".to_owned()
+            }
+            other => other.to_owned(),
+        };
+        wait::until("a change of rights", async || {
+            (self.may(SERVER, right.verb, &subject).await == answer).then_some(())
+        })
+        .await;
+    }
+
+    async fn may(&self, account: &str, verb: &str, subject: &str) -> String {
+        let arguments = [
+            "auth", "can-i", verb, subject, "-n", NAMESPACE, "--as", account,
+        ];
+        self.cluster
+            .try_kubectl(&arguments)
+            .await
+            .stdout
+            .trim()
+            .to_owned()
+    }
+}
+
+const NODE_WITH_AGENT: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: signet-agent-x7k2p
+  namespace: signet
+spec:
+  serviceAccountName: signet-agent
+  nodeName: node-1
+  containers:
+  - {name: signet-agent, image: signet-agent}
+";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes")
+}
+
+async fn uid(cluster: &ApiServer, object: &[&str]) -> String {
+    let arguments = [&["get"], object, &["-o", "jsonpath={.metadata.uid}"]].concat();
+    cluster.kubectl(&arguments).await
+}
+
+fn attestor(verification: &str) -> String {
+    format!(
+        "  NodeAttestor \"k8s_psat\" {{ plugin_data {{ clusters = {{ \"demo\" = {{\n    \
+         service_account_allow_list = [\"{NAMESPACE}:signet-agent\"]\n    {verification}\n  }} }} }} }}\n"
+    )
+}
+
+/// What the log gained while something happened.
+async fn says(server: &Server, since: usize, text: &str) {
+    wait::until(text, async || {
+        server.log()[since..].contains(text).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_accounts_of_the_manifests_suffice_and_one_verb_less_does_not() {
+    let name = "the_accounts_of_the_manifests_suffice_and_one_verb_less_does_not";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let mut server = Server::start(ground.directory.path(), &ground.settings().await).await;
+    let bundle = ground.directory.path().join("shown.pem");
+    server.bundle_to(&bundle).await;
+    let shown = std::fs::read_to_string(&bundle).unwrap().trim().to_owned();
+    wait::until("a published bundle", async || {
+        (ground.published().await == shown).then_some(())
+    })
+    .await;
+    let get = [
+        "get",
+        "clustertrustbundle",
+        "signet",
+        "-o",
+        "jsonpath={.spec.trustBundle}",
+    ];
+    assert_eq!(ground.cluster.kubectl(&get).await.trim(), shown);
+
+    let token = ground.token("spire-server").await;
+    for right in &ATTESTING {
+        ground
+            .without(right, async || {
+                let since = server.log().len();
+                let apart = ground.directory.path().join(right.resource);
+                let agent = Agent::launch(&apart, &server, &Ground::agent(&token)).await;
+                let missing = format!("the verb {} on {}", right.verb, right.resource);
+                says(&server, since, &missing).await;
+                assert!(server.agents().await.is_empty());
+                drop(agent);
+            })
+            .await;
+    }
+    let _agent = Agent::start(ground.directory.path(), &server, &Ground::agent(&token)).await;
+    let id = server.only_agent().await;
+    assert!(
+        id.ends_with(&format!("/k8s_psat/demo/{}", ground.node_uid)),
+        "{id}"
+    );
+
+    for (right, away) in &PUBLISHING {
+        ground
+            .without(right, async || {
+                if let Some(object) = away {
+                    ground.cluster.kubectl(&["delete", object]).await;
+                }
+                let since = server.log().len();
+                server.kill().await;
+                server.resume().await;
+                says(&server, since, &format!("on {}", right.resource)).await;
+            })
+            .await;
+    }
+    // The kubelet asks the API server whether the agent may have its pods.
+    assert_eq!(
+        ground.may(AGENT, "get", "nodes/pods").await,
+        "no",
+        "a name, not a subresource"
+    );
+    let pods = [
+        "auth",
+        "can-i",
+        "get",
+        "nodes",
+        "--subresource=pods",
+        "--as",
+        AGENT,
+    ];
+    assert_eq!(ground.cluster.kubectl(&pods).await.trim(), "yes");
+}
+
+#[tokio::test]
+async fn a_changed_bundle_is_published_at_once() {
+    let name = "a_changed_bundle_is_published_at_once";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let server = Server::start(ground.directory.path(), &ground.settings().await).await;
+    let first = wait::until("a published bundle", async || {
+        Some(ground.published().await).filter(|text| !text.is_empty())
+    })
+    .await;
+    server
+        .cli(&["localauthority", "x509", "prepare"])
+        .await
+        .ok();
+    let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+    wait::until("the next authority in the ConfigMap", async || {
+        (count(&ground.published().await) > count(&first)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_for_another_audience_is_refused_by_the_api_server() {
+    let name = "a_token_for_another_audience_is_refused_by_the_api_server";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let server = Server::start(ground.directory.path(), &ground.settings().await).await;
+    let token = ground.token("somebody-else").await;
+    let _agent = Agent::launch(ground.directory.path(), &server, &Ground::agent(&token)).await;
+    wait::until("a refusal", async || {
+        (crate::attestation::attestations(&server, "refused") > 0).then_some(())
+    })
+    .await;
+    assert!(server.agents().await.is_empty());
+}
+
+#[tokio::test]
+async fn without_the_api_server_a_token_is_verified_by_the_keys_that_it_published() {
+    let name = "without_the_api_server_a_token_is_verified_by_the_keys_that_it_published";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let keys = ground.directory.path().join("jwks.json");
+    let published = ground
+        .cluster
+        .kubectl(&["get", "--raw", "/openid/v1/jwks"])
+        .await;
+    std::fs::write(&keys, published).unwrap();
+    let offline = format!(
+        "offline = {{ issuer = \"{ISSUER}\", jwks_file = \"{}\" }}",
+        keys.display()
+    );
+    let settings = ServerSettings::new(Maker::Signet).plugin(attestor(&offline));
+    let server = Server::start(ground.directory.path(), &settings).await;
+    let token = ground.token("spire-server").await;
+    let Ground {
+        cluster,
+        directory,
+        node_uid,
+    } = ground;
+    drop(cluster);
+    let _agent = Agent::start(directory.path(), &server, &Ground::agent(&token)).await;
+    assert!(server.only_agent().await.ends_with(&node_uid));
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_variant_of_the_manifests() {
+    let name = "the_api_server_takes_every_variant_of_the_manifests";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let folder = examples();
+    let mut variants = vec![folder.clone(), folder.join("base")];
+    for component in std::fs::read_dir(folder.join("components")).unwrap() {
+        let component = component.unwrap();
+        let variant = ground.directory.path().join(component.file_name());
+        std::fs::create_dir(&variant).unwrap();
+        // kustomize takes no absolute paths.
+        let up = "../".repeat(variant.components().count() - 1);
+        let at = |path: &Path| {
+            format!("{up}{}", path.canonicalize().unwrap().display()).replace("//", "/")
+        };
+        let text = format!(
+            "resources: [{}]\ncomponents: [{}]\n",
+            at(&folder.join("base")),
+            at(&component.path())
+        );
+        std::fs::write(variant.join("kustomization.yaml"), text).unwrap();
+        variants.push(variant);
+    }
+    assert!(variants.len() > 4, "{variants:?}");
+    for variant in variants {
+        let variant = variant.display().to_string();
+        let apply = ["apply", "--dry-run=server", "-k", &variant];
+        let taken = ground.cluster.kubectl(&apply).await;
+        assert!(taken.contains("daemonset.apps/signet-agent"), "{taken}");
+    }
+}
