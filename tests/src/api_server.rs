@@ -59,8 +59,8 @@ impl ApiServer {
 
     async fn ready(&mut self) {
         wait::until("a ready API server", async || {
-            let log = || self.process.log();
-            assert!(self.process.is_running(), "it ended:\n{}", log());
+            let running = self.process.is_running();
+            assert!(running, "it ended:\n{}", self.process.log());
             let ready = self.try_kubectl(&["get", "--raw", "/readyz"]).await;
             ready.status.success().then_some(())
         })
