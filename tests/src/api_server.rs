@@ -166,7 +166,10 @@ fn signed(directory: &Path, further: &[&str]) -> Vec<String> {
     let (ca, key) = (directory.join("ca.pem"), directory.join("ca.key"));
     let ca = [ca, key].map(|path| path.display().to_string());
     let signer = ["-x509", "-days", "2", "-CA", &ca[0], "-CAkey", &ca[1]];
-    let all = signer.iter().chain(further);
+    let signer = signer
+        .iter()
+        .chain(&["-addext", "basicConstraints=critical,CA:FALSE"]);
+    let all = signer.chain(further);
     all.map(|one| (*one).to_owned()).collect()
 }
 

@@ -350,10 +350,7 @@ async fn a_token_for_another_audience_is_refused_by_the_api_server() {
     let server = Server::start(ground.directory.path(), &ground.settings().await).await;
     let token = ground.token("somebody-else").await;
     let _agent = Agent::launch(ground.directory.path(), &server, &Ground::agent(&token)).await;
-    wait::until("a refusal", async || {
-        (crate::attestation::attestations(&server, "refused") > 0).then_some(())
-    })
-    .await;
+    says(&server, 0, "does not accept the token for this audience").await;
     assert!(server.agents().await.is_empty());
 }
 
