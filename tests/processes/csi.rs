@@ -39,7 +39,7 @@ impl Ground {
         let tune = |agent: signet_tests::AgentSettings| {
             agent
                 .line(&line)
-                .environment("MY_NODE_NAME", Path::new("node-1"))
+                .environment("NODE_NAME", Path::new("node-1"))
         };
         let scene = Scene::tuned(&settings, tune).await;
         let socket = kubelet.join("plugins/csi.spiffe.io/csi.sock");
@@ -78,6 +78,10 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         // Nothing that is mounted may be walked into and removed.
+        let view = self.kubelet.join("plugins/csi.spiffe.io/folder");
+        for mounted in [view, self.target()] {
+            let _unmounted = rustix::mount::unmount(mounted, rustix::mount::UnmountFlags::DETACH);
+        }
         if std::fs::remove_dir(self.target()).is_ok() || !self.target().exists() {
             let _left = std::fs::remove_dir_all(&self.kubelet);
         }

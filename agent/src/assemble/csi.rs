@@ -9,7 +9,10 @@ use signet_workload_attestor::peer::{Access, PeerListener};
 /// The workload socket listens already, so that its folder is there.
 pub(super) fn serve(settings: CsiSettings, tasks: &Tasks) -> Result<(), StartError> {
     let sockets = Sockets::below(&settings.kubelet_dir);
-    let driver = Driver::new(Volumes::new(settings.folder, sockets.pods), settings.node);
+    let driver = Driver::new(
+        Volumes::new(settings.folder, sockets.view, sockets.pods),
+        settings.node,
+    );
     let listener = PeerListener::bind(&sockets.driver, Access::Admin)?;
     let served = serve_driver(driver, listener.into_stream(), tasks.stop());
     tasks.spawn_essential("storage driver", served);

@@ -50,8 +50,9 @@ const WORKLOAD_KEY_TYPES: [(&str, KeyType); 4] = [
     ("rsa-4096", KeyType::Rsa4096),
 ];
 
-/// The node's name for Kubernetes, as in SPIFFE's own driver.
-const NODE_NAME: &str = "MY_NODE_NAME";
+/// The node's name for Kubernetes. Not the attestor's variable, which also decides where the kubelet is
+/// asked.
+const NODE_NAME: &str = "NODE_NAME";
 
 const DEFAULT_CACHE_SIZE: usize = 1000;
 

@@ -1,15 +1,17 @@
-//! Lets clients of gRPC's C core in: those in Python, C++, Ruby and PHP.
+//! Lets clients of gRPC's C core in, those in Python, C++, Ruby and PHP, and the kubelet.
 //!
 //! Such a client on a Unix socket sends the socket's path, percent-encoded, as the request's
-//! `:authority` (`run%2Fapi.sock`). HTTP's grammar has no such name, and the HTTP/2 library resets
-//! the stream before anybody here sees it. Nothing is decided by the authority of a Unix socket, so
-//! the bytes on their way in get a `-` for each `%` in it. Lengths stay as they are, and so does the
-//! client's compression state, in which a later request may refer back to the field.
+//! `:authority` (`run%2Fapi.sock`), and the kubelet compresses it. HTTP's grammar has no such name, and
+//! the HTTP/2 library resets the stream before anybody here sees it. Nothing is decided by the authority
+//! of a Unix socket, so the bytes on their way in get a `-` or `.` for each `%` in it. Lengths stay as
+//! they are, and so does the client's compression state, in which a later request may refer back to the
+//! field.
 //!
 //! This reads only where header fields begin and end (RFC 9113 section 4 and 6, RFC 7541 section 6).
 //! It refuses nothing: what is malformed goes on unchanged to the library, which does.
 
 mod fields;
+mod huffman;
 
 use std::io;
 use std::pin::Pin;

@@ -23,6 +23,8 @@ pub struct Sockets {
     pub driver: PathBuf,
     /// The one that the kubelet finds by itself.
     pub registrar: PathBuf,
+    /// A folder beside the driver's, for its own use.
+    pub view: PathBuf,
     /// The folders of pods.
     pub pods: PathBuf,
 }
@@ -31,8 +33,10 @@ impl Sockets {
     /// Those below the kubelet's folder, which is `/var/lib/kubelet` nearly everywhere.
     #[must_use]
     pub fn below(kubelet: &Path) -> Self {
+        let own = kubelet.join("plugins").join(DRIVER);
         Self {
-            driver: kubelet.join("plugins").join(DRIVER).join("csi.sock"),
+            driver: own.join("csi.sock"),
+            view: own.join("folder"),
             registrar: kubelet
                 .join("plugins_registry")
                 .join(format!("{DRIVER}-reg.sock")),

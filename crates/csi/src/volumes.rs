@@ -1,4 +1,7 @@
 //! The folder's appearances in pods: bind mounts, read-only.
+//!
+//! A mount is passed on to the node the moment it is made, and a change of its flags is not. So the flags
+//! are set on a view of our own first, from which those in pods are made with them.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -25,6 +28,7 @@ const TARGET_MODE: u32 = 0o750;
 #[derive(Clone, Debug)]
 pub struct Volumes {
     source: PathBuf,
+    view: PathBuf,
     pods: PathBuf,
 }
 
@@ -53,28 +57,33 @@ pub enum VolumeError {
 }
 
 impl Volumes {
-    /// Puts the folder `source` into pods, whose folders are below `pods`.
-    pub fn new(source: PathBuf, pods: PathBuf) -> Self {
-        Self { source, pods }
+    /// Puts the folder `source` into pods, whose folders are below `pods`, by way of a `view` that
+    /// nothing else uses.
+    pub fn new(source: PathBuf, view: PathBuf, pods: PathBuf) -> Self {
+        Self { source, view, pods }
     }
 
     /// Has `target` show the folder; again is as good as once.
     ///
     /// # Errors
-    /// [`VolumeError`] says which step failed. Nothing is left mounted that could be written.
+    /// [`VolumeError`] says which step failed.
     pub fn publish(&self, target: &Path) -> Result<(), VolumeError> {
         self.check(target)?;
-        if !self.shows(target)? {
-            clear(target)?;
-            make(target).map_err(VolumeError::Make)?;
-            mount_bind(&self.source, target).map_err(|error| VolumeError::Mount(error.into()))?;
+        if self.shows(target)? {
+            return Ok(());
         }
-        // A bind mount takes its flags in a second step only.
-        let restricted = mount_remount(target, FLAGS, c"");
-        restricted.map_err(|error| {
-            let _the_first_fault_is_told = clear(target);
-            VolumeError::Mount(error.into())
-        })
+        self.look()?;
+        bind(&self.view, target)
+    }
+
+    /// Has the view show the folder.
+    fn look(&self) -> Result<(), VolumeError> {
+        if !self.shows(&self.view)? {
+            bind(&self.source, &self.view)?;
+        }
+        // A bind mount takes its flags in a second step only; again is as good as once.
+        let restricted = mount_remount(&self.view, FLAGS, c"");
+        restricted.map_err(|error| VolumeError::Mount(error.into()))
     }
 
     /// Takes the folder away from `target`, and `target` with it; again is as good as once.
@@ -115,6 +124,13 @@ impl Volumes {
     }
 }
 
+/// Has `target` show what `source` shows, with its flags.
+fn bind(source: &Path, target: &Path) -> Result<(), VolumeError> {
+    clear(target)?;
+    make(target).map_err(VolumeError::Make)?;
+    mount_bind(source, target).map_err(|error| VolumeError::Mount(error.into()))
+}
+
 fn make(target: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(TARGET_MODE).create(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -141,7 +157,11 @@ mod tests {
 
     #[test]
     fn only_folders_of_pods_are_mounted_at() {
-        let volumes = Volumes::new("/run/agent".into(), "/var/lib/kubelet/pods".into());
+        let volumes = Volumes::new(
+            "/run/agent".into(),
+            "/view".into(),
+            "/var/lib/kubelet/pods".into(),
+        );
         let good = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/spiffe/mount";
         assert!(volumes.check(Path::new(good)).is_ok());
         for bad in [

@@ -1,5 +1,7 @@
 //! Header fields, followed only so far that the bytes of an authority are known.
 
+use super::huffman::Huffman;
+
 /// The C core spells the name out; others give its number in the static table (RFC 7541 appendix A).
 const AUTHORITY_NAME: &[u8] = b":authority";
 const AUTHORITY: u8 = 1;
@@ -18,9 +20,16 @@ pub(super) enum Fields {
     /// Inside a long length.
     LongLength(Text, bool, usize, u32),
     /// Inside a text with so many bytes to come; as it is or compressed.
-    Bytes(Text, bool, usize),
+    Bytes(Text, Coding, usize),
     /// Where nothing is known any more.
     Lost,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Coding {
+    Plain,
+    Compressed(Huffman),
 }
 
 /// Which text of a field.
@@ -80,11 +89,11 @@ impl Fields {
                     Self::text(text, plain, length)
                 }
             }
-            Self::Bytes(text, plain, left) => {
-                if text == Text::Authority && plain && *byte == b'%' {
-                    *byte = b'-';
+            Self::Bytes(text, mut coding, left) => {
+                if text == Text::Authority {
+                    coding.mend(byte);
                 }
-                Self::text(text.seen(*byte, plain), plain, left - 1)
+                Self::rest(text.seen(*byte, coding.is_plain()), coding, left - 1)
             }
             Self::Lost => Self::Lost,
         };
@@ -109,11 +118,34 @@ impl Fields {
         }
     }
 
-    fn text(text: Text, plain: bool, left: usize) -> Self {
+    fn text(text: Text, plain: bool, length: usize) -> Self {
+        let coding = match plain {
+            true => Coding::Plain,
+            false => Coding::Compressed(Huffman::default()),
+        };
+        Self::rest(text, coding, length)
+    }
+
+    fn rest(text: Text, coding: Coding, left: usize) -> Self {
         if left == 0 {
             text.then()
         } else {
-            Self::Bytes(text, plain, left)
+            Self::Bytes(text, coding, left)
+        }
+    }
+}
+
+impl Coding {
+    fn is_plain(self) -> bool {
+        matches!(self, Self::Plain)
+    }
+
+    /// What HTTP allows, for the next byte of an authority.
+    fn mend(&mut self, byte: &mut u8) {
+        match self {
+            Self::Plain if *byte == b'%' => *byte = b'-',
+            Self::Plain => {}
+            Self::Compressed(code) => code.next(byte),
         }
     }
 }

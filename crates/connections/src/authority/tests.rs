@@ -81,10 +81,30 @@ fn other_fields_keep_their_percent_signs() {
     assert_eq!(passed(std::slice::from_ref(&sent)), sent);
 }
 
+/// As Go sends it: "%2Fa" and "a%" in the code of RFC 7541 become ".2Fa" and "a.".
 #[test]
-fn a_compressed_authority_stays() {
-    let sent = frame(HEADERS, 4, &[0x41, 0x82, b'%', b'%']);
-    assert_eq!(passed(std::slice::from_ref(&sent)), sent);
+fn the_path_of_the_socket_becomes_a_name_where_it_is_compressed() {
+    for (sent, came) in [
+        (&[0x83, 0x54, 0x58, 0x87], &[0x83, 0x5c, 0x58, 0x87][..]),
+        (&[0x82, 0x1a, 0xbf, 0x86], &[0x82, 0x1a, 0xff, 0x86]),
+    ] {
+        let sent = [&[0x41], &sent[..]].concat();
+        let came = [&[0x41], came].concat();
+        let came = frame(HEADERS, 4, &came);
+        assert_eq!(passed(&[frame(HEADERS, 4, &sent)]), came);
+    }
+}
+
+/// "aa" and "localhost".
+#[test]
+fn a_compressed_authority_without_percent_signs_stays() {
+    for text in [
+        &[0x82, 0x18, 0xff][..],
+        &[0x86, 0xa0, 0xe4, 0x1d, 0x13, 0x9d, 0x09],
+    ] {
+        let sent = frame(HEADERS, 4, &[&[0x41], text].concat());
+        assert_eq!(passed(std::slice::from_ref(&sent)), sent);
+    }
 }
 
 #[test]
