@@ -73,9 +73,12 @@ impl FakeServer {
         }
     }
 
+    fn api(&self) -> Api {
+        Api::new(Reach::Kubeconfig(self.kubeconfig.path().join("config")))
+    }
+
     async fn node(&self) -> Result<signet_cluster::Node, ApiError> {
-        let api = Api::new(Reach::Kubeconfig(self.kubeconfig.path().join("config")));
-        api.node(&Name::parse("n").unwrap()).await
+        self.api().node(&Name::parse("n").unwrap()).await
     }
 
     fn asked(&self) -> usize {
@@ -153,4 +156,28 @@ async fn a_server_of_another_authority_is_refused() {
         refused,
         Err(ApiError::Http(HttpError::Connect { .. }))
     ));
+}
+
+#[tokio::test]
+async fn a_cluster_without_trust_bundles_is_asked_for_each_version_and_that_is_all() {
+    let server = FakeServer::answering(&[(404, "{}".to_owned())]).await;
+    let name = Name::parse("signet").unwrap();
+    let known = server.api().apply_trust_bundle(&name, "PEM").await;
+    assert!(!known.unwrap());
+    assert_eq!(server.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_account_that_may_not_write_learns_which_verb_it_lacks() {
+    let server = FakeServer::answering(&[(403, "{}".to_owned())]).await;
+    let name = Name::parse("signet").unwrap();
+    let refused = server.api().apply_config_map(&name, &name, "k", "v").await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("the verb patch"), "{text}");
+    assert!(text.contains("on configmaps"), "{text}");
+    assert_eq!(
+        server.asked.load(Ordering::SeqCst),
+        1,
+        "it is not asked again"
+    );
 }

@@ -416,3 +416,45 @@ async fn the_api_server_takes_every_variant_of_the_manifests() {
         assert!(taken.contains("daemonset.apps/signet-agent"), "{taken}");
     }
 }
+
+#[tokio::test]
+async fn the_api_server_takes_the_rendered_chart() {
+    let name = "the_api_server_takes_the_rendered_chart";
+    if tokio::process::Command::new("helm")
+        .arg("version")
+        .output()
+        .await
+        .is_err()
+    {
+        signet_tests::skip::skipped(name, "helm is not on the path");
+        return;
+    }
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    // Into another namespace than the manifests: both may be there.
+    ground
+        .cluster
+        .kubectl(&["create", "namespace", "chart"])
+        .await;
+    let chart = examples().join("chart").display().to_string();
+    for choice in ["csi.enabled=true", "csi.enabled=false"] {
+        let render = [
+            "template",
+            "c",
+            &chart,
+            "-n",
+            "chart",
+            "--kube-version=1.36.0",
+            "--set",
+            choice,
+        ];
+        let rendered = signet_tests::command::run("helm", &render).await.ok();
+        let path = ground.directory.path().join("chart.yaml");
+        std::fs::write(&path, rendered).unwrap();
+        let path = path.display().to_string();
+        let apply = ["apply", "--dry-run=server", "-n", "chart", "-f", &path];
+        let taken = ground.cluster.kubectl(&apply).await;
+        assert!(taken.contains("statefulset.apps/signet-server"), "{taken}");
+    }
+}

@@ -79,3 +79,29 @@ fn every_implemented_key_stands_in_a_sample() {
         }
     }
 }
+
+#[test]
+fn the_configuration_of_the_manifests_starts() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/base/agent.conf");
+    let flags = AgentFlags {
+        csi_kubelet_dir: Some("/var/lib/kubelet".to_owned()),
+        ..AgentFlags::default()
+    };
+    let environment = |name: &str| (name == "NODE_NAME").then(|| "node-1".to_owned());
+    let (config, warnings) = load(&path, &flags, None, &environment).expect("accepted");
+    assert_eq!(warnings, []);
+    let csi = config.csi.expect("with a storage driver");
+    assert_eq!(csi.folder, Path::new("/run/spire/agent-sockets"));
+    assert_eq!(csi.node, "node-1");
+    let refused = load(&path, &flags, None, &|_| None).expect_err("without the node's name");
+    assert!(refused.to_string().contains("NODE_NAME"), "{refused}");
+    let relative = AgentFlags {
+        csi_kubelet_dir: Some("kubelet".to_owned()),
+        ..AgentFlags::default()
+    };
+    let refused = load(&path, &relative, None, &environment).expect_err("a relative folder");
+    assert!(
+        refused.to_string().contains("must be absolute"),
+        "{refused}"
+    );
+}
