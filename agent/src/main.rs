@@ -16,6 +16,10 @@ use tracing_subscriber::filter::LevelFilter;
 /// How long a stop waits for calls that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// What still runs apart after that is the look-up of a name, which can take long where no name server
+/// answers, and is of no use any more.
+const LOOK_UPS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     cli::main(std::env::args_os(), SignetAgent)
 }
@@ -77,7 +81,9 @@ fn run(arguments: &RunArgs) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, log))
+    let served = runtime.block_on(serve(config, log));
+    runtime.shutdown_timeout(LOOK_UPS);
+    served
 }
 
 fn attest(arguments: &AttestArgs) -> Result<(), Box<dyn Error>> {
