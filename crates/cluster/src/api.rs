@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
-use signet_http::{Client, HttpError, Reach as HttpReach, Settings};
+use signet_http::{Client, HttpError, Lines, Reach as HttpReach, Settings};
 use signet_runtime::Backoff;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -16,8 +16,12 @@ use crate::{AccessError, Credentials, Name, Namespace, Node, Pod, Reach, ReviewS
 
 /// etcd takes no object over 1.5 MiB.
 const MAX_ANSWER: usize = 2 << 20;
+/// A page of a list has objects of some KiB; that all of them have etcd's size is no cluster's case.
+const MAX_PAGE: usize = 64 << 20;
 /// For one request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// For one page: the server may have to fetch it, and it may come slowly.
+const PAGE_LIMIT: Duration = Duration::from_secs(60);
 /// For one question with all its tries.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How often a busy server is asked before we give up.
@@ -35,6 +39,8 @@ pub struct Api {
 #[derive(Debug)]
 struct Connected {
     client: Client,
+    /// For lists and watches.
+    bulk: Client,
     server: String,
     credentials: Credentials,
 }
@@ -63,6 +69,18 @@ pub enum ApiError {
     Forbidden {
         /// The verb.
         verb: &'static str,
+        /// The resource.
+        resource: &'static str,
+    },
+    /// The version that was asked for is too old: what is known must be read anew.
+    #[error("the version of {resource} that was known is too old (410)")]
+    Gone {
+        /// The resource.
+        resource: &'static str,
+    },
+    /// Somebody else changed or made the object meanwhile.
+    #[error("somebody else changed {resource} meanwhile (409)")]
+    Conflict {
         /// The resource.
         resource: &'static str,
     },
@@ -201,29 +219,26 @@ impl Api {
 
     async fn ask_once(&self, question: &Question) -> Result<Bytes, ApiError> {
         let connected = self.connected().await?;
-        let mut request = Request::builder()
-            .method(question.method.clone())
-            .uri(format!("{}{}", connected.server, question.path))
-            .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, question.content_type);
-        if let Some(bearer) = connected.credentials.bearer()? {
-            request = request.header(header::AUTHORIZATION, bearer.expose());
-        }
-        let request = request.body(question.body.clone());
-        let answer = connected.client.send(request.map_err(|_| ApiError::Url)?);
-        let (head, body) = answer.await?.into_parts();
-        let (verb, resource) = (question.verb, question.resource);
-        match head.status {
-            StatusCode::OK | StatusCode::CREATED => Ok(body),
-            StatusCode::UNAUTHORIZED => Err(ApiError::Unauthorized),
-            StatusCode::FORBIDDEN => Err(ApiError::Forbidden { verb, resource }),
-            StatusCode::NOT_FOUND => Err(ApiError::NotFound { resource }),
-            status => Err(ApiError::Status {
-                verb,
-                resource,
-                status,
-            }),
-        }
+        let answer = connected.client.send(connected.request(question)?);
+        question.answered(answer.await?)
+    }
+
+    /// One page, in the time and size of one.
+    pub(crate) async fn page(&self, question: &Question) -> Result<Bytes, ApiError> {
+        let connected = self.connected().await?;
+        let answer = connected.bulk.send(connected.request(question)?);
+        question.answered(answer.await?)
+    }
+
+    /// An answer that goes on.
+    pub(crate) async fn open(
+        &self,
+        question: &Question,
+        silence: Duration,
+    ) -> Result<Lines, ApiError> {
+        let connected = self.connected().await?;
+        let answer = connected.bulk.open(connected.request(question)?, silence);
+        question.answered(answer.await?)
     }
 
     async fn connected(&self) -> Result<Arc<Connected>, ApiError> {
@@ -234,7 +249,7 @@ impl Api {
             return Ok(connected.clone());
         }
         let access = self.reach.access()?;
-        let client = Client::new(Settings {
+        let settings = Settings {
             time_limit: REQUEST_LIMIT,
             max_answer: MAX_ANSWER,
             reach: HttpReach::Https {
@@ -242,14 +257,55 @@ impl Api {
                 certificate: access.certificate,
             },
             ..Settings::default()
+        };
+        let bulk = Client::new(Settings {
+            time_limit: PAGE_LIMIT,
+            max_answer: MAX_PAGE,
+            ..settings.clone()
         });
         let connected = Arc::new(Connected {
-            client: client.map_err(AccessError::Setup)?,
+            client: Client::new(settings).map_err(AccessError::Setup)?,
+            bulk: bulk.map_err(AccessError::Setup)?,
             server: access.server,
             credentials: access.credentials,
         });
         *held = Some((Instant::now(), connected.clone()));
         Ok(connected)
+    }
+}
+
+impl Connected {
+    fn request(&self, question: &Question) -> Result<Request<Bytes>, ApiError> {
+        let mut request = Request::builder()
+            .method(question.method.clone())
+            .uri(format!("{}{}", self.server, question.path))
+            .header(header::ACCEPT, JSON)
+            .header(header::CONTENT_TYPE, question.content_type);
+        if let Some(bearer) = self.credentials.bearer()? {
+            request = request.header(header::AUTHORIZATION, bearer.expose());
+        }
+        let request = request.body(question.body.clone());
+        request.map_err(|_| ApiError::Url)
+    }
+}
+
+impl Question {
+    fn answered<T>(&self, answer: Response<T>) -> Result<T, ApiError> {
+        let (verb, resource) = (self.verb, self.resource);
+        let (head, body) = answer.into_parts();
+        match head.status {
+            StatusCode::OK | StatusCode::CREATED => Ok(body),
+            StatusCode::UNAUTHORIZED => Err(ApiError::Unauthorized),
+            StatusCode::FORBIDDEN => Err(ApiError::Forbidden { verb, resource }),
+            StatusCode::NOT_FOUND => Err(ApiError::NotFound { resource }),
+            StatusCode::CONFLICT => Err(ApiError::Conflict { resource }),
+            StatusCode::GONE => Err(ApiError::Gone { resource }),
+            status => Err(ApiError::Status {
+                verb,
+                resource,
+                status,
+            }),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
 use crate::dial::{self, Dial, Route};
-use crate::{HttpError, Reach, Redirects, Settings, SetupError, redirect, tls};
+use crate::{HttpError, Lines, Reach, Redirects, Settings, SetupError, redirect, tls};
 
 /// Requests of one client that run at once; the others wait. A server that grows slow must not have us
 /// open connections without end.
@@ -79,6 +79,32 @@ impl Client {
         let limit = self.time_limit;
         let answer = tokio::time::timeout(limit, self.follow(request)).await;
         answer.unwrap_or(Err(HttpError::Late { host, limit }))
+    }
+
+    /// Sends a request and hands over its answer before the body is there, which may then go on for
+    /// ever, with no silence longer than `silence`. Its lines have the length of an answer at most.
+    /// Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`HttpError`] says which step failed.
+    pub async fn open(
+        &self,
+        request: Request<Bytes>,
+        silence: Duration,
+    ) -> Result<Response<Lines>, HttpError> {
+        let host = dial::host(request.uri()).to_owned();
+        let limit = self.time_limit;
+        let head = tokio::time::timeout(limit, self.once(request)).await;
+        let late = |_| HttpError::Late {
+            host: host.clone(),
+            limit,
+        };
+        let answer = head.map_err(late)??;
+        if answer.status().is_redirection() {
+            let status = answer.status();
+            return Err(HttpError::Redirected { host, status });
+        }
+        Ok(answer.map(|body| Lines::new(host, body, silence, self.max_answer)))
     }
 
     async fn follow(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {

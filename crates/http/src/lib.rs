@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! Settings ──▶ Client ── send(Request<Bytes>) ──▶ Response<Bytes>
+//!                ├─ open(Request<Bytes>) ──▶ Response<Lines>    (an answer that goes on)
 //!                └─ dial: TLS | plain TCP | Unix socket      (connections are kept and used again)
 //! ```
 
@@ -14,10 +15,12 @@ mod addresses;
 mod client;
 mod dial;
 mod error;
+mod lines;
 mod redirect;
 mod settings;
 mod tls;
 
 pub use client::Client;
 pub use error::{HttpError, SetupError};
+pub use lines::Lines;
 pub use settings::{Addresses, ClientCertificate, Reach, Redirects, Roots, Settings};

@@ -196,8 +196,8 @@ impl Object {
     /// # Errors
     /// [`ObjectError`] for what is none of this kind. A resource of ours that cannot be understood is
     /// one all the same.
-    pub fn read(kind: Kind, json: &[u8]) -> Result<Self, ObjectError> {
-        let raw: Raw = serde_json::from_slice(json).map_err(|_| ObjectError)?;
+    pub fn read(kind: Kind, object: Json) -> Result<Self, ObjectError> {
+        let raw: Raw = serde_json::from_value(object).map_err(|_| ObjectError)?;
         let meta = Meta::deserialize(&raw.metadata).map_err(|_| ObjectError)?;
         if meta.name.is_empty() || meta.uid.is_empty() {
             return Err(ObjectError);

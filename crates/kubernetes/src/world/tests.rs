@@ -88,7 +88,7 @@ impl Scene {
 }
 
 fn read(kind: Kind, object: &Json) -> Object {
-    Object::read(kind, object.to_string().as_bytes()).unwrap()
+    Object::read(kind, object.clone()).unwrap()
 }
 
 fn namespace(name: &str, labels: &[(&str, &str)]) -> Json {
