@@ -8,6 +8,7 @@ mod clouds;
 mod data_dir;
 mod k8s_psat;
 mod keys;
+mod kubernetes;
 mod pages;
 mod upstream;
 mod vault;
@@ -197,13 +198,17 @@ async fn parts(
     let keys = keys::open(&config.keys, &server_id, tasks).await?;
     Ok(Parts {
         trust_domain: config.trust_domain.clone(),
-        server_id,
         store: open_store(&config.store)?,
         keys,
         upstream: upstream::open(config, &clock, tasks).await?,
         attestors: config.node_attestors.clone(),
         settings: settings(config),
         authority: authority_settings(config),
+        kubernetes: config
+            .kubernetes
+            .as_ref()
+            .map(|settings| kubernetes::cluster(settings, &config.trust_domain, &server_id)),
+        server_id,
         limits: Limits::new(config.rate_limits.attestation, config.rate_limits.signing),
         audit: Audit::Disk(log),
         metrics: metrics.clone(),

@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::state::State;
 use crate::sync::Online;
 use signet_crypto::Random;
+use signet_kubernetes::Whereabouts;
 use signet_model::{Composers, Policy};
 use signet_node_attestor::ServerAttestor;
 use signet_runtime::{Clock, Tasks};
@@ -87,6 +88,8 @@ pub struct Issuer {
     pub random: Arc<dyn Random>,
     /// The record of every decision.
     pub audit: Audit,
+    /// Which pods run where, in the cluster whose objects declare entries.
+    pub pods: Arc<Whereabouts>,
     /// What the operator chose.
     pub settings: Settings,
     /// Where work runs that must not end with the connection that asked for it.

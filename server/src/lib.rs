@@ -21,6 +21,7 @@ pub mod entries;
 pub mod identity;
 pub mod issue;
 pub mod issuer;
+pub mod kubernetes;
 pub mod limits;
 pub mod local_authorities;
 pub mod prune;

@@ -10,6 +10,7 @@ use crate::authority::{
 use crate::config::NodeAttestorSettings;
 use crate::identity;
 use crate::issuer::{Issuer, Settings};
+use crate::kubernetes::{self, Cluster};
 use crate::limits::Limits;
 use crate::prune;
 use crate::state::State;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What the operator chose for authorities.
     pub authority: AuthoritySettings,
+    /// The cluster whose objects declare entries.
+    pub kubernetes: Option<Cluster>,
     /// How much each caller may ask for.
     pub limits: Limits,
     /// Where decisions are recorded.
@@ -118,6 +121,7 @@ impl Server {
             clock: clock.clone(),
             random: parts.random.clone(),
             audit: parts.audit,
+            pods: Arc::default(),
             settings: parts.settings,
             tasks: parts.tasks.clone(),
             started_at: clock.now(),
@@ -132,6 +136,9 @@ impl Server {
             tasks: parts.tasks,
         };
         server.spawn_loops(ca_key_type, held);
+        if let Some(cluster) = parts.kubernetes {
+            kubernetes::start(cluster, &server.issuer, &server.tasks);
+        }
         Ok(server)
     }
 

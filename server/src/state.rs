@@ -10,7 +10,7 @@ use signet_datastore::{ChangeFeed, Commit, Committed, FeedError, Store, StoreErr
 use signet_model::{Affected, Change, Entry, Index, Revision};
 use signet_runtime::Stop;
 use signet_spiffe::{SpiffeId, TrustDomain};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -201,10 +201,18 @@ impl Snapshot {
         for key in &plan.dropped {
             commit = self.ledger.delete(commit, key);
         }
+        // What one entry of this plan releases another may claim: the first goes in the form the index
+        // shows, so that nobody else has come between.
+        let claimed = |key: &&String| plan.claims.iter().any(|(claimed, _)| claimed == *key);
+        let handed_on: BTreeSet<&String> = plan.releases.iter().filter(claimed).collect();
         for (key, owner) in &plan.claims {
-            commit = commit.absent(key).put(key, keys::owner(owner));
+            if !handed_on.contains(key) {
+                commit = commit.absent(key);
+            }
+            commit = commit.put(key, keys::owner(owner));
         }
-        plan.releases.iter().fold(commit, Commit::delete)
+        let released = plan.releases.iter().filter(|key| !handed_on.contains(key));
+        released.fold(commit, Commit::delete)
     }
 
     fn add(&self, commit: Commit, change: &Change) -> Commit {

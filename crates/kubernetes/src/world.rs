@@ -108,9 +108,15 @@ impl World {
     /// Nothing was seen yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::new_with(settings, Arc::default())
+    }
+
+    /// As [`World::new`]; where pods run is told in `whereabouts`.
+    #[must_use]
+    pub fn new_with(settings: Settings, whereabouts: Arc<Whereabouts>) -> Self {
         Self {
             settings,
-            watched: Watched::default(),
+            watched: Watched::new(whereabouts),
             rules: BTreeMap::new(),
             statics: BTreeMap::new(),
             federated: BTreeMap::new(),

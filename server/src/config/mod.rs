@@ -8,6 +8,7 @@ mod experimental;
 mod federation;
 mod flags;
 mod jwt_alternative;
+mod kubernetes;
 mod plugins;
 mod server;
 
@@ -26,6 +27,7 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 
 pub use flags::ServerFlags;
 pub use jwt_alternative::JwtAlternativeSettings;
+pub use kubernetes::KubernetesSettings;
 pub use plugins::{
     AwsIidSettings, AzureEndpoints, AzureImdsSettings, AzureMsiSettings, AzureMsiTenant,
     AzureTenant, BundleForm, ClusterBundleSettings, ComposerSettings, GcpCredentials,
@@ -67,6 +69,8 @@ pub struct ServerConfig {
     pub svids: SvidSettings,
     /// How WIT-SVIDs are issued; `None` without `wit-svid` in `experimental.feature_flags`.
     pub wit: Option<WitSettings>,
+    /// `kubernetes`: the cluster whose objects declare entries.
+    pub kubernetes: Option<KubernetesSettings>,
     /// `ratelimit`.
     pub rate_limits: RateLimits,
     /// `audit_log_enabled`.
@@ -202,6 +206,7 @@ fn config(
     let authority = server::authority(block);
     let svids = server::svids(block, authority.ttl);
     let wit = experimental::read(block, authority.ca_key_type);
+    let kubernetes = kubernetes::read(block, environment);
     let plugins = plugins::read(root, data_dir.as_deref(), environment);
     Some(ServerConfig {
         bind: server::bind(block),
@@ -209,6 +214,7 @@ fn config(
             .socket_path("socket_path")
             .unwrap_or(DEFAULT_SOCKET_PATH.into()),
         admin_ids: server::admin_ids(block),
+        kubernetes,
         rate_limits: server::rate_limits(block),
         audit_log_enabled: block.bool("audit_log_enabled").unwrap_or(false),
         agent_pruning: server::agent_pruning(block),

@@ -14,7 +14,7 @@ use super::{
     AgentPruning, AuthoritySettings, CaSubject, RateLimits, SvidSettings, jwt_alternative,
 };
 
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 26] = [
     Key::implemented("trust_domain"),
     Key::implemented("bind_address"),
     Key::implemented("bind_port"),
@@ -37,6 +37,7 @@ pub(super) const KEYS: [Key; 25] = [
     Key::implemented("prune_tofu_nodes"),
     Key::implemented("ratelimit"),
     Key::implemented("federation"),
+    Key::implemented("kubernetes"),
     Key::implemented("experimental"),
     Key::ignored(
         "max_attested_node_info_staleness",

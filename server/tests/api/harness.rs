@@ -134,6 +134,7 @@ impl World {
                 jwt_key_type: KeyType::EcP256,
                 ..AuthoritySettings::defaults()
             },
+            kubernetes: None,
             limits: Limits::new(false, true),
             audit,
             metrics: Metrics::new("test"),

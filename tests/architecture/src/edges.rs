@@ -102,6 +102,11 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     ),
     row(
+        "kubernetes",
+        Layer::Ports,
+        &["config", "crypto", "model", "spiffe"],
+    ),
+    row(
         "vault",
         Layer::Ports,
         &["crypto", "http", "keys", "runtime", "spiffe", "upstream"],
@@ -128,6 +133,7 @@ pub(crate) const ROWS: &[Row] = &[
             "http",
             "keys",
             "keys-pkcs11",
+            "kubernetes",
             "model",
             "node-attestor",
             "oidc",
@@ -175,6 +181,7 @@ pub(crate) const PURE: &[(&str, &[&str])] = &[
     ("spiffe", OUTSIDE_WORLD),
     ("model", OUTSIDE_WORLD),
     ("config", OUTSIDE_WORLD),
+    ("kubernetes", OUTSIDE_WORLD),
 ];
 
 const OUTSIDE_WORLD: &[&str] = &[

@@ -107,6 +107,18 @@ impl World {
         reports.collect()
     }
 
+    /// Makes the next reports speak of all resources.
+    pub fn report_all(&mut self) {
+        let rules = self.rules.keys().map(|uid| (Kind::SpiffeIds, uid.clone()));
+        self.unreported.extend(rules);
+        let statics = self
+            .statics
+            .keys()
+            .map(|uid| (Kind::StaticEntries, uid.clone()));
+        self.unreported.extend(statics);
+        self.unreport_federated();
+    }
+
     /// What became of a `ClusterSPIFFEID`.
     #[must_use]
     pub fn stats(&self, uid: &str) -> Option<SpiffeIdStats> {

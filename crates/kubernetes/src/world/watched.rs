@@ -27,6 +27,13 @@ pub(super) struct Watched {
 type Groups = HashMap<Arc<str>, HashSet<Arc<str>>>;
 
 impl Watched {
+    pub(super) fn new(whereabouts: Arc<Whereabouts>) -> Self {
+        Self {
+            whereabouts,
+            ..Self::default()
+        }
+    }
+
     /// Whether something changed that matters; so for all that are put.
     pub(super) fn put_namespace(&mut self, namespace: Namespace) -> bool {
         let known = self
