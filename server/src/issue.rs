@@ -18,7 +18,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use signet_ca::{IssuedJwt, IssuedX509, JwtAuthorityKey, JwtError, WitError};
 use signet_crypto::jose::UnknownAlgorithm;
 use signet_crypto::{KeyError, hex, sha256};
-use signet_model::{AuditEvent, ComposeError, Credential, EntryId, Moment, Refusal};
+use signet_kubernetes::Place;
+use signet_model::{AuditEvent, ComposeError, Credential, EntryId, Moment, Refusal, SelectorSet};
 use signet_spiffe::SpiffeId;
 use signet_spiffe::csr::{self, Csr, CsrError};
 use signet_telemetry::audit::AuditError;
@@ -36,6 +37,12 @@ pub enum IssueFault {
     /// There is no such entry, or the agent may not have it.
     #[error("entry not found or not authorized")]
     NotAuthorized,
+    /// The entry is a pod's that runs on another node than the agent's.
+    #[error("entry not found or not authorized: its pod runs on another node")]
+    PodElsewhere,
+    /// The entry is a pod's that is not seen in the cluster: it is gone, or too new.
+    #[error("the pod of the entry is not seen in the cluster: it is gone, or try again")]
+    PodNowhere,
     /// The caller has no right to an authority, or no longer.
     #[error("no entry lets the caller have an authority")]
     NotDownstream,
@@ -302,12 +309,33 @@ impl Issuer {
     ) -> Result<signet_model::Authorized, IssueFault> {
         let id = EntryId::parse(entry_id).map_err(|_| IssueFault::NotAuthorized)?;
         let now = self.clock.now();
-        if let Some(granted) = self.state.read().index.authorizes(agent, &id, now) {
-            return Ok(granted);
+        let granted = self.state.read().index.authorizes(agent, &id, now);
+        if let Some(granted) = granted {
+            return self.where_it_runs(granted);
         }
         self.state.catch_up().await;
         let granted = self.state.read().index.authorizes(agent, &id, now);
-        granted.ok_or(IssueFault::NotAuthorized)
+        self.where_it_runs(granted.ok_or(IssueFault::NotAuthorized)?)
+    }
+
+    /// A pod's identity goes to the node that runs the pod, whatever the entry's parent is. What the
+    /// cluster's API server last said counts, so one that is away stops nothing that was known.
+    fn where_it_runs(
+        &self,
+        granted: signet_model::Authorized,
+    ) -> Result<signet_model::Authorized, IssueFault> {
+        let place = {
+            let snapshot = self.state.read();
+            let agent = snapshot.index.agent(granted.agent());
+            let none = SelectorSet::new();
+            let selectors = agent.map_or(&none, |agent| &agent.selectors);
+            self.pods.of_entry(granted.entry(), selectors)
+        };
+        match place {
+            Place::Here | Place::Unknown => Ok(granted),
+            Place::Elsewhere => Err(IssueFault::PodElsewhere),
+            Place::Nowhere => Err(IssueFault::PodNowhere),
+        }
     }
 
     fn refuse(&self, record: AuditEvent, fault: IssueFault) -> IssueFault {

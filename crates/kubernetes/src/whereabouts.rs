@@ -4,12 +4,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use signet_model::{Entry, SelectorSet};
+
+use crate::rule::pod_uid;
+
 /// Pods and their nodes, as far as they were seen.
 #[derive(Debug, Default)]
 pub struct Whereabouts(RwLock<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// The cluster they are in, and what the ids of its entries begin with.
+    cluster: String,
+    id_prefix: String,
     /// The pods' nodes by name.
     pods: HashMap<Arc<str>, Arc<str>>,
     /// The nodes' UIDs by name.
@@ -41,6 +48,30 @@ pub enum Place {
 }
 
 impl Whereabouts {
+    /// Whether the pod that an entry was declared for runs on the node of the agent with these
+    /// selectors. Nothing is known of entries that were not declared in the cluster.
+    #[must_use]
+    pub fn of_entry(&self, entry: &Entry, agent: &SelectorSet) -> Place {
+        {
+            let seen = self.read();
+            if !seen.is_complete || !entry.id.as_str().starts_with(&seen.id_prefix) {
+                return Place::Unknown;
+            }
+            let cluster = fact(agent, "cluster:");
+            if cluster.is_some_and(|cluster| cluster != seen.cluster) {
+                return Place::Elsewhere;
+            }
+        }
+        let asking = AskingNode {
+            name: fact(agent, "agent_node_name:"),
+            uid: fact(agent, "agent_node_uid:"),
+        };
+        match entry.selectors.iter().find_map(pod_uid) {
+            Some(uid) => self.of(uid, asking),
+            None => Place::Unknown,
+        }
+    }
+
     /// Whether this pod runs on the node that asks.
     #[must_use]
     pub fn of(&self, pod_uid: &str, asking: AskingNode<'_>) -> Place {
@@ -82,6 +113,12 @@ impl Whereabouts {
         };
     }
 
+    pub(crate) fn begin(&self, cluster: &str, id_prefix: String) {
+        let mut seen = self.write();
+        cluster.clone_into(&mut seen.cluster);
+        seen.id_prefix = id_prefix;
+    }
+
     pub(crate) fn complete(&self) {
         self.write().is_complete = true;
     }
@@ -93,4 +130,13 @@ impl Whereabouts {
     fn write(&self) -> RwLockWriteGuard<'_, Seen> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `k8s_psat` found out about an agent.
+fn fact<'a>(agent: &'a SelectorSet, name: &str) -> Option<&'a str> {
+    let found = agent
+        .iter()
+        .filter(|selector| selector.kind() == "k8s_psat");
+    let mut found = found.filter_map(|selector| selector.value().strip_prefix(name));
+    found.next()
 }

@@ -114,6 +114,7 @@ impl World {
     /// As [`World::new`]; where pods run is told in `whereabouts`.
     #[must_use]
     pub fn new_with(settings: Settings, whereabouts: Arc<Whereabouts>) -> Self {
+        whereabouts.begin(&settings.cluster_name, settings.id_prefix());
         Self {
             settings,
             watched: Watched::new(whereabouts),

@@ -258,7 +258,10 @@ fn code(fault: &IssueFault) -> Code {
         | IssueFault::ProofKey(_)
         | IssueFault::ProofAlgorithm(_) => Code::InvalidArgument,
         IssueFault::NotDownstream => Code::PermissionDenied,
-        IssueFault::NotAuthorized | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
+        IssueFault::NotAuthorized
+        | IssueFault::PodElsewhere
+        | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
+        IssueFault::PodNowhere => Code::Unavailable,
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,
         IssueFault::JwtDisabled | IssueFault::WitDisabled => Code::Unimplemented,
         IssueFault::SignX509(error) if error.is_transient() => Code::Unavailable,
