@@ -120,9 +120,7 @@ impl Reconciler {
                 _ = audit.tick() => self.is_audited = false,
                 _ = retry.tick() => self.world.retry(),
                 _ = tell.tick() => self.tell(),
-                changed = self.leading.changed(), if !is_busy => {
-                    if changed.is_err() { stop.stopped().await }
-                }
+                () = turned(&mut self.leading), if !is_busy => {}
                 count = self.seen.recv_many(&mut seen, MAX_SEEN) => {
                     if count == 0 { stop.stopped().await }
                     seen.drain(..).for_each(|seen| self.look(seen));
@@ -221,6 +219,13 @@ impl Reconciler {
         if self.led && self.world.is_settled() && self.waiting.is_empty() {
             self.told.extend(self.world.reports());
         }
+    }
+}
+
+/// Waits until we begin or cease to lead, which never happens without a lease.
+async fn turned(leading: &mut watch::Receiver<bool>) {
+    if leading.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

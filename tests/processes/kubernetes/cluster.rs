@@ -15,6 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::objects::{self, Objects};
+
 pub(crate) const NODE_UID: &str = "5d1c2f6e-97a3-4a31-8c50-0b7f3f6f2b11";
 pub(crate) const AGENT_POD_UID: &str = "0e3a8a3c-8a4b-4d09-9c1a-5c1f0a9ae210";
 pub(crate) const SERVER_TOKEN: &str = "the-server-s-own-token";
@@ -31,6 +33,8 @@ pub(crate) struct State {
     pub(crate) pods: Vec<Value>,
     /// Answered instead of everything else, as often as there are some.
     pub(crate) instead: Vec<(u16, String)>,
+    /// Objects that are listed and watched.
+    pub(crate) watched: Objects,
     /// Requests by path.
     pub(crate) asked: BTreeMap<String, usize>,
 }
@@ -233,6 +237,13 @@ where
 {
     let mut stream = BufReader::new(stream);
     while let Some(request) = Request::read(&mut stream).await {
+        if state.lock().unwrap().watched.is_away {
+            return;
+        }
+        if request.path.contains("?watch=true") && request.bearer == SERVER_TOKEN {
+            objects::watch(&mut stream, state, &request.path).await;
+            continue;
+        }
         let (status, body) = answer(&request, &mut state.lock().unwrap());
         let head = format!(
             "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -245,6 +256,7 @@ where
 }
 
 struct Request {
+    method: String,
     path: String,
     bearer: String,
     body: Vec<u8>,
@@ -254,7 +266,8 @@ impl Request {
     async fn read<S: tokio::io::AsyncRead + Unpin>(stream: &mut BufReader<S>) -> Option<Self> {
         let mut line = String::new();
         stream.read_line(&mut line).await.ok()?;
-        let path = line.split(' ').nth(1)?.to_owned();
+        let mut words = line.split(' ');
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
         let (mut bearer, mut length) = (String::new(), 0);
         loop {
             line.clear();
@@ -270,7 +283,12 @@ impl Request {
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
-        Some(Self { path, bearer, body })
+        Some(Self {
+            method,
+            path,
+            bearer,
+            body,
+        })
     }
 }
 
@@ -295,7 +313,12 @@ fn answer(request: &Request, state: &mut State) -> (u16, String) {
         "/apis/authentication.k8s.io/v1/tokenreviews" => (201, reviewed(&request.body, state)),
         path => match state.objects.get(path) {
             Some(object) => (200, object.to_string()),
-            None => (404, json!({"kind": "Status", "code": 404}).to_string()),
+            None => {
+                let watched = &mut state.watched;
+                let answer = watched.list(path);
+                let answer = answer.or_else(|| watched.write(&request.method, path, &request.body));
+                answer.unwrap_or((404, json!({"kind": "Status", "code": 404}).to_string()))
+            }
         },
     }
 }

@@ -2,6 +2,8 @@
 //! workloads' cgroups real.
 
 mod cluster;
+mod declared;
+mod objects;
 mod real;
 
 use std::path::PathBuf;
@@ -36,6 +38,10 @@ impl Ground {
         let cluster = FakeCluster::start(directory.path()).await;
         let settings = ServerSettings::new(Maker::Signet).plugin(cluster.server_plugin(further));
         let server = Server::start(directory.path(), &settings).await;
+        Self::of(directory, cluster, server)
+    }
+
+    fn of(directory: TempDir, cluster: FakeCluster, server: Server) -> Self {
         let token = directory.path().join("token");
         std::fs::write(&token, "good\n").unwrap();
         cluster.change(|state| state.tokens.insert("good".into(), review(true)));

@@ -1,0 +1,385 @@
+//! Entries that the cluster's objects declare, in a real server.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use signet_tests::scene::directory;
+use signet_tests::{Maker, Server, ServerSettings, id, wait};
+use tempfile::TempDir;
+
+use super::cluster::{FakeCluster, NODE_UID};
+use super::{FETCH, Ground, POD, cgroups, pod};
+
+/// A cluster with a namespace and a node, and a server that follows it.
+struct Declaring {
+    cluster: FakeCluster,
+    server: Server,
+    _directory: TempDir,
+}
+
+fn block(cluster: &FakeCluster, further: &str) -> String {
+    format!(
+        "kubernetes {{\n  cluster_name = \"demo\"\n  kube_config_file = \"{}\"\n  {further}\n  }}",
+        cluster.kubeconfig.display()
+    )
+}
+
+impl Declaring {
+    async fn start(further: &str) -> Self {
+        let directory = directory();
+        let cluster = cluster_in(&directory).await;
+        let settings = ServerSettings::new(Maker::Signet).line(&block(&cluster, further));
+        let server = Server::start(directory.path(), &settings).await;
+        Self {
+            cluster,
+            server,
+            _directory: directory,
+        }
+    }
+
+    fn put(&self, resource: &str, object: Value) {
+        self.cluster
+            .change(|state| state.watched.put(resource, object));
+    }
+
+    fn delete(&self, resource: &str, name: &str) {
+        self.cluster
+            .change(|state| state.watched.delete(resource, name));
+    }
+
+    fn status(&self, resource: &str, name: &str) -> Value {
+        let read = |state: &mut super::cluster::State| state.watched.get(resource, name).cloned();
+        self.cluster.change(read).unwrap()["status"].clone()
+    }
+
+    /// Waits until the server has entries of these paths, and no others.
+    async fn has(&self, expected: &[&str]) {
+        has(&self.server, expected).await;
+    }
+}
+
+async fn cluster_in(directory: &TempDir) -> FakeCluster {
+    let cluster = FakeCluster::start(directory.path()).await;
+    cluster.change(|state| {
+        state.watched.put("namespaces", object("shop", json!({})));
+        state.watched.put("nodes", node("node-1", NODE_UID));
+    });
+    cluster
+}
+
+async fn entries(server: &Server) -> Vec<Value> {
+    let shown = server.json(&["entry", "show"]).await;
+    shown["entries"].as_array().cloned().unwrap_or_default()
+}
+
+async fn has(server: &Server, expected: &[&str]) {
+    let mut last = Vec::new();
+    let probe = async || {
+        last = entries(server).await;
+        let mut paths: Vec<_> = last
+            .iter()
+            .map(|entry| entry["spiffe_id"]["path"].as_str().unwrap())
+            .collect();
+        paths.sort_unstable();
+        (paths == expected).then_some(())
+    };
+    wait::until(&format!("the entries {expected:?}"), probe).await;
+}
+
+fn object(name: &str, spec: Value) -> Value {
+    json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "generation": 1, "labels": {"name": name},
+            "creationTimestamp": "2026-11-29T08:00:00Z"},
+        "spec": spec,
+    })
+}
+
+fn node(name: &str, uid: &str) -> Value {
+    json!({"metadata": {"name": name, "uid": uid}, "spec": {}})
+}
+
+fn by_account(further: Value) -> Value {
+    let mut spec = further;
+    spec["spiffeIDTemplate"] = json!(
+        "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
+    );
+    spec
+}
+
+fn running(name: &str, account: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "labels": {"app": name}},
+        "spec": {"nodeName": "node-1", "serviceAccountName": account, "containers": [{"name": "app", "image": "i"}]},
+        "status": {"phase": "Running"},
+    })
+}
+
+#[tokio::test]
+async fn pods_have_entries_as_long_as_they_are_there() {
+    let it = Declaring::start("").await;
+    let made = [
+        "-parentID",
+        &id("/parent"),
+        "-spiffeID",
+        &id("/by-hand"),
+        "-selector",
+        "unix:uid:7",
+    ];
+    let made: Vec<_> = ["entry", "create"].into_iter().chain(made).collect();
+    it.server.cli(&made).await.ok();
+    for at in 0..5 {
+        it.put("pods", running(&format!("web-{at}"), &format!("web-{at}")));
+    }
+    it.has(&["/by-hand"]).await;
+    it.put(
+        "clusterspiffeids",
+        object("all", by_account(json!({"hint": "internal"}))),
+    );
+    let all: Vec<_> = (0..5).map(|at| format!("/ns/shop/sa/web-{at}")).collect();
+    let all: Vec<_> = std::iter::once("/by-hand")
+        .chain(all.iter().map(String::as_str))
+        .collect();
+    it.has(&all).await;
+    let entries = entries(&it.server).await;
+    let first = entries
+        .iter()
+        .find(|entry| entry["spiffe_id"]["path"] == "/ns/shop/sa/web-0");
+    let first = first.unwrap();
+    assert_eq!(
+        first["parent_id"]["path"],
+        format!("/spire/agent/k8s_psat/demo/{NODE_UID}")
+    );
+    assert_eq!(
+        first["selectors"],
+        json!([{"type": "k8s", "value": "pod-uid:uid-web-0"}])
+    );
+    assert_eq!(first["hint"], "internal");
+    for at in 1..5 {
+        it.delete("pods", &format!("web-{at}"));
+    }
+    it.has(&["/by-hand", "/ns/shop/sa/web-0"]).await;
+    wait::until("the status", async || {
+        let status = it.status("clusterspiffeids", "all");
+        (status["stats"]["entriesToSet"] == 1 && status["conditions"][0]["status"] == "True")
+            .then_some(())
+    })
+    .await;
+    it.delete("clusterspiffeids", "all");
+    it.has(&["/by-hand"]).await;
+}
+
+#[tokio::test]
+async fn nothing_changes_while_the_api_server_is_away_and_a_restart_keeps_the_ids() {
+    let mut it = Declaring::start("").await;
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.put("pods", running("db", "db"));
+    it.has(&["/ns/shop/sa/db", "/ns/shop/sa/web"]).await;
+    let before = entries(&it.server).await;
+    it.cluster.change(|state| {
+        state.watched.is_away = true;
+        state.watched.delete("pods", "db");
+        state.watched.expire();
+    });
+    it.server.kill().await;
+    it.server.resume().await;
+    wait::until("the server to say that the cluster is away", async || {
+        it.server.log().contains("cannot be followed").then_some(())
+    })
+    .await;
+    assert_eq!(entries(&it.server).await, before);
+    it.cluster.change(|state| state.watched.is_away = false);
+    it.has(&["/ns/shop/sa/web"]).await;
+    let web = |entries: &[Value]| {
+        entries
+            .iter()
+            .find(|entry| entry["spiffe_id"]["path"] == "/ns/shop/sa/web")
+            .cloned()
+    };
+    assert_eq!(web(&entries(&it.server).await), web(&before));
+}
+
+#[tokio::test]
+async fn an_expired_watch_is_followed_by_a_list() {
+    let it = Declaring::start("").await;
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    it.cluster.change(|state| {
+        state.watched.delete("pods", "web");
+        state.watched.put("pods", running("db", "db"));
+        state.watched.expire();
+    });
+    it.has(&["/ns/shop/sa/db"]).await;
+    // Nor does the plain end of a watch lose anything.
+    it.cluster.change(|state| {
+        state.watched.end_watches();
+        state.watched.put("pods", running("web", "web"));
+    });
+    it.has(&["/ns/shop/sa/db", "/ns/shop/sa/web"]).await;
+    let busy = (429, "{}".to_owned());
+    it.cluster.change(|state| {
+        state.instead = vec![busy; 3];
+        state.watched.delete("pods", "db");
+        state.watched.expire();
+    });
+    it.has(&["/ns/shop/sa/web"]).await;
+}
+
+#[tokio::test]
+async fn a_node_made_again_under_its_name_gets_its_entries_anew() {
+    let it = Declaring::start("").await;
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    it.delete("nodes", "node-1");
+    it.has(&[]).await;
+    it.put("nodes", node("node-1", "another"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    let parent = entries(&it.server).await[0]["parent_id"]["path"].clone();
+    assert_eq!(parent, "/spire/agent/k8s_psat/demo/another");
+}
+
+#[tokio::test]
+async fn a_resource_that_is_wrong_is_told_so_and_others_go_on() {
+    let it = Declaring::start("").await;
+    it.put(
+        "clusterspiffeids",
+        object(
+            "broken",
+            json!({"spiffeIDTemplate": "{{ lower .PodMeta.Name }}"}),
+        ),
+    );
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    wait::until("the status", async || {
+        let condition = it.status("clusterspiffeids", "broken")["conditions"][0].clone();
+        let message = condition["message"].as_str().unwrap_or_default();
+        (condition["reason"] == "Invalid" && message.contains("there is no function \"lower\""))
+            .then_some(())
+    })
+    .await;
+    let event = wait::until("the event", async || {
+        it.cluster
+            .change(|state| state.watched.events.first().cloned())
+    })
+    .await;
+    assert_eq!(event["involvedObject"]["name"], "broken");
+    assert_eq!(
+        (&event["type"], &event["reason"]),
+        (&json!("Warning"), &json!("Invalid"))
+    );
+    let mut mended = object(
+        "broken",
+        json!({"spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/{{ .PodMeta.Name }}"}),
+    );
+    mended["metadata"]["generation"] = json!(2);
+    it.put("clusterspiffeids", mended);
+    it.has(&["/ns/shop/sa/web", "/web"]).await;
+    wait::until("the good news", async || {
+        let events = it.cluster.change(|state| state.watched.events.clone());
+        events
+            .iter()
+            .any(|event| event["type"] == "Normal")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn static_entries_and_federated_trust_domains_are_followed() {
+    let it = Declaring::start("").await;
+    let spec = json!({
+        "spiffeID": id("/db"), "parentID": id("/spire/agent/x/y"), "selectors": ["unix:uid:7"],
+        "federatesWith": ["other.org"], "x509SVIDTTL": "1h",
+    });
+    it.put("clusterstaticentries", object("db", spec));
+    wait::until("the lack of a bundle to be told", async || {
+        let status = it.status("clusterstaticentries", "db");
+        let message = status["conditions"][0]["message"]
+            .as_str()
+            .unwrap_or_default();
+        let told = message.contains("no bundle of \"other.org\"");
+        (told && status["rendered"] == true && status["set"] == false).then_some(())
+    })
+    .await;
+    it.has(&[]).await;
+    let other = directory();
+    let foreign = Server::start(other.path(), &ServerSettings::new(Maker::Signet)).await;
+    let bundle = foreign
+        .cli(&["bundle", "show", "-format", "spiffe"])
+        .await
+        .ok();
+    let spec = json!({
+        "trustDomain": "other.org", "bundleEndpointURL": "https://bundle.other.org/",
+        "bundleEndpointProfile": {"type": "https_web"}, "trustDomainBundle": bundle,
+    });
+    it.put("clusterfederatedtrustdomains", object("other", spec));
+    it.has(&["/db"]).await;
+    wait::until("the status", async || {
+        (it.status("clusterstaticentries", "db")["set"] == true).then_some(())
+    })
+    .await;
+    let entry = entries(&it.server).await.remove(0);
+    assert_eq!(entry["federates_with"], json!(["other.org"]));
+}
+
+#[tokio::test]
+async fn of_several_servers_the_one_with_the_lease_writes() {
+    let election = "leader_election { namespace = \"signet\" }";
+    let mut it = Declaring::start(election).await;
+    let other = directory();
+    let settings = ServerSettings::new(Maker::Signet).line(&block(&it.cluster, election));
+    let standby = Server::start(other.path(), &settings).await;
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    assert_eq!(entries(&standby).await, Vec::<Value>::new());
+    it.server.kill().await;
+    wait::within(
+        Duration::from_secs(90),
+        "the other to take over",
+        async || (entries(&standby).await.len() == 1).then_some(()),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_gets_its_identity_without_an_entry_by_hand() {
+    const NAME: &str = "a_pod_gets_its_identity_without_an_entry_by_hand";
+    let container = "c".repeat(64);
+    let Some(inside) = cgroups(NAME, &format!("kubepods/besteffort/pod{POD}/{container}")) else {
+        return;
+    };
+    let directory = directory();
+    let cluster = cluster_in(&directory).await;
+    let settings = ServerSettings::new(Maker::Signet)
+        .plugin(cluster.server_plugin(""))
+        .line(&block(&cluster, ""));
+    let server = Server::start(directory.path(), &settings).await;
+    let (scene, cluster) = Ground::of(directory, cluster, server).scene().await;
+    let of_kubelet = pod("shop", POD, &container);
+    cluster.change(|state| {
+        state.pods = vec![of_kubelet.clone()];
+        state
+            .watched
+            .put("clusterspiffeids", object("all", by_account(json!({}))));
+        state.watched.put("pods", of_kubelet);
+    });
+    let identity = id("/ns/shop/sa/default");
+    wait::until("an X.509-SVID in the pod", async || {
+        let fetched = scene.agent.cli_in(&inside, &FETCH).await;
+        fetched.stdout.contains(&identity).then_some(())
+    })
+    .await;
+    cluster.change(|state| state.watched.delete("pods", "shop-7d4b9c"));
+    wait::until("the end of the identity", async || {
+        let fetched = scene
+            .agent
+            .cli_in(&inside, &["api", "fetch", "x509", "-timeout", "1s"])
+            .await;
+        (!fetched.stdout.contains(&identity)).then_some(())
+    })
+    .await;
+}
