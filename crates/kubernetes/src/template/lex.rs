@@ -269,6 +269,14 @@ fn is_hex(text: &str) -> bool {
 }
 
 fn number(text: &str) -> Option<Word> {
+    let bytes = text.as_bytes();
+    let mut parts = bytes.split(|byte| *byte == b'_');
+    if bytes.contains(&b'_')
+        && parts.any(|part| !part.last().is_some_and(u8::is_ascii_alphanumeric))
+    {
+        return None;
+    }
+    let text = &text.replace('_', "");
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -284,8 +292,7 @@ fn number(text: &str) -> Option<Word> {
         _ => (10, &*lower),
     };
     let sign = if negative { "-" } else { "" };
-    if !body.contains('_')
-        && !body.starts_with(['+', '-'])
+    if !body.starts_with(['+', '-'])
         && let Ok(integer) = i64::from_str_radix(&format!("{sign}{body}"), radix)
     {
         return Some(Word::Integer(integer));

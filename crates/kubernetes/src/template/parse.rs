@@ -71,7 +71,7 @@ pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, TemplateError> {
     let (nodes, end) = parser.list()?;
     match end {
         End::Template => Ok(nodes),
-        End::End => Err(TemplateError::new("{{end}} without a block")),
+        End::Close => Err(TemplateError::new("{{end}} without a block")),
         End::Else(_) => Err(TemplateError::new("{{else}} without a block")),
     }
 }
@@ -79,7 +79,7 @@ pub(super) fn parse(pieces: &[Piece]) -> Result<Vec<Node>, TemplateError> {
 /// What a list of nodes ended with.
 enum End<'a> {
     Template,
-    End,
+    Close,
     Else(&'a [Token]),
 }
 
@@ -114,7 +114,7 @@ impl<'a> Parser<'a> {
                 }
             };
             match keyword {
-                "end" => return self.bare(keyword, rest).map(|()| (nodes, End::End)),
+                "end" => return self.bare(keyword, rest).map(|()| (nodes, End::Close)),
                 "else" => return Ok((nodes, End::Else(rest))),
                 "if" => nodes.push(Node::If(self.branch(keyword, rest)?)),
                 "with" => nodes.push(Node::With(self.branch(keyword, rest)?)),
@@ -180,7 +180,7 @@ impl<'a> Parser<'a> {
     /// `{{else}} … {{end}}`, or `{{else if …}}`, which shares the `{{end}}`.
     fn otherwise(&mut self, keyword: &str, end: End<'a>) -> Result<Vec<Node>, TemplateError> {
         let tokens = match end {
-            End::End => return Ok(Vec::new()),
+            End::Close => return Ok(Vec::new()),
             End::Else(tokens) => tokens,
             End::Template => {
                 return Err(TemplateError::new(format!(
@@ -192,7 +192,7 @@ impl<'a> Parser<'a> {
             None => {
                 let (nodes, end) = self.list()?;
                 match end {
-                    End::End => Ok(nodes),
+                    End::Close => Ok(nodes),
                     End::Else(_) => Err(TemplateError::new(format!(
                         "{keyword} has a second {{{{else}}}}"
                     ))),

@@ -141,7 +141,7 @@ pub(super) fn sorted(map: Option<&serde_json::Map<String, Json>>) -> Vec<(&str, 
 /// As `%v`: the shortest digits that mean the same.
 fn float(value: f64) -> String {
     let exponent = value.abs().log10().floor();
-    if value == 0.0 || (-4.0..21.0).contains(&exponent) {
+    if value == 0.0 || (-4.0..6.0).contains(&exponent) {
         return value.to_string();
     }
     let text = format!("{value:e}");

@@ -207,7 +207,7 @@ impl World {
         if !resource.spec.as_ref().map_or(true, ours) {
             return self.gone(Kind::SpiffeIds, &uid);
         }
-        let held = held(Kind::SpiffeIds, &resource, |spec| Rule::read(spec));
+        let held = held(Kind::SpiffeIds, &resource, Rule::read);
         let known = self.rules.insert(uid.clone(), held);
         // A change of its status is none of what it declares.
         if known.is_none_or(|known| known.generation != resource.generation) {
