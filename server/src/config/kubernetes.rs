@@ -1,8 +1,6 @@
 //! The `kubernetes` block of `server`: the cluster whose objects declare entries. Its keys are those of
 //! spire-controller-manager's configuration, in the spelling of this file.
 
-use std::path::PathBuf;
-
 use signet_cluster::{InCluster, Name, Reach};
 use signet_config::{Key, Lookup, Section, Unknown};
 use signet_kubernetes::{DEFAULT_IGNORED, DEFAULT_PARENT_ID_TEMPLATE, IgnoredNamespaces, Template};
@@ -120,7 +118,7 @@ fn cluster_name(block: &Section<'_>) -> Option<String> {
 
 fn reach(block: &Section<'_>, environment: Lookup<'_>) -> Option<Reach> {
     if let Some(path) = block.path("kube_config_file") {
-        return Some(Reach::Kubeconfig(PathBuf::from(path)));
+        return Some(Reach::Kubeconfig(path));
     }
     let cluster = InCluster::from_variables(&environment);
     if cluster.is_none() {

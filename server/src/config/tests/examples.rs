@@ -78,6 +78,8 @@ fn every_implemented_key_stands_in_a_sample() {
         &server::KEYS[..],
         &server::CA_SUBJECT_KEYS[..],
         &server::RATE_LIMIT_KEYS[..],
+        &kubernetes::KEYS[..],
+        &kubernetes::LEADER_KEYS[..],
         &plugins::K8S_CLUSTER_KEYS[..],
         &plugins::K8S_OFFLINE_KEYS[..],
         &plugins::CONFIGMAP_KEYS[..],
