@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signet_cluster::{Api, ApiError, Name, Reach};
+use signet_cluster::{Api, ApiError, Collection, Name, Reach, WatchEvent, Written};
 use signet_http::HttpError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -180,4 +180,88 @@ async fn an_account_that_may_not_write_learns_which_verb_it_lacks() {
         1,
         "it is not asked again"
     );
+}
+
+const PODS: Collection = Collection {
+    api: "/api/v1",
+    resource: "pods",
+};
+
+impl FakeServer {
+    fn api(&self) -> Api {
+        Api::new(Reach::Kubeconfig(self.kubeconfig.path().join("config")))
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_pages_and_a_version() {
+    let first = r#"{"metadata":{"resourceVersion":"7","continue":"a+b"},"items":[{"metadata":{"name":"x"}}]}"#;
+    let last = r#"{"metadata":{"resourceVersion":"7"},"items":null}"#;
+    let server = FakeServer::answering(&[(200, first.into()), (200, last.into())]).await;
+    let api = server.api();
+    let page = api.list(PODS, None).await.unwrap();
+    assert_eq!((page.items.len(), &*page.version), (1, "7"));
+    let page = api.list(PODS, page.next.as_deref()).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (0, None));
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_happens_until_it_ends() {
+    let object = |version: u8| format!(r#"{{"metadata":{{"resourceVersion":"{version}"}}}}"#);
+    let line =
+        |kind: &str, version| format!("{{\"type\":\"{kind}\",\"object\":{}}}\n", object(version));
+    let body = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+        .into_iter()
+        .zip(8..);
+    let body: String = body.map(|(kind, version)| line(kind, version)).collect();
+    let server = FakeServer::answering(&[(200, body)]).await;
+    let mut watch = server.api().watch(PODS, "7").await.unwrap();
+    assert!(matches!(watch.next().await, Ok(Some(WatchEvent::Put(_)))));
+    assert!(matches!(watch.next().await, Ok(Some(WatchEvent::Put(_)))));
+    assert_eq!(watch.version(), "9");
+    assert!(matches!(watch.next().await, Ok(Some(WatchEvent::Gone(_)))));
+    assert_eq!(watch.next().await.unwrap(), Some(WatchEvent::Bookmark));
+    assert_eq!(watch.version(), "11");
+    assert_eq!(watch.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_version_that_is_too_old_is_told_apart() {
+    let status = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#;
+    let server = FakeServer::answering(&[(200, format!("{status}\n"))]).await;
+    let mut watch = server.api().watch(PODS, "7").await.unwrap();
+    assert!(matches!(watch.next().await, Err(ApiError::Gone { .. })));
+    let server = FakeServer::answering(&[(410, "{}".into())]).await;
+    assert!(matches!(
+        server.api().watch(PODS, "7").await,
+        Err(ApiError::Gone { .. })
+    ));
+    assert!(matches!(
+        server.api().list(PODS, Some("x")).await,
+        Err(ApiError::Gone { .. })
+    ));
+    for (body, status) in [("{}\n", 200), ("<html>\n", 200)] {
+        let server = FakeServer::answering(&[(status, body.into())]).await;
+        let mut watch = server.api().watch(PODS, "7").await.unwrap();
+        assert!(matches!(watch.next().await, Err(ApiError::Form)), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_written_or_is_there_already_is_named() {
+    let name = Name::parse("n").unwrap();
+    let server = FakeServer::answering(&[(403, "{}".into())]).await;
+    let refused = server
+        .api()
+        .patch_status(PODS, &name, &serde_json::json!({}))
+        .await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("verb patch (of the subresource status) on pods"),
+        "{refused}"
+    );
+    let server = FakeServer::answering(&[(409, "{}".into())]).await;
+    let object = serde_json::json!({});
+    let refused = server.api().create(Written::Lease, &name, &object).await;
+    assert!(matches!(refused, Err(ApiError::Conflict { .. })));
 }

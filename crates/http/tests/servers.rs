@@ -395,3 +395,48 @@ fn files_that_are_missing_empty_or_of_another_kind_are_named() {
     let unusable = ClientCertificate::from_files(&pki.path("ca.pem"), &pki.path("ca.pem"));
     assert!(matches!(unusable.unwrap_err(), SetupError::Key { .. }));
 }
+
+async fn lines(answer: &str, settings: Settings) -> (Vec<String>, Option<HttpError>) {
+    let server = Answering::plain(answer).await;
+    let request = Request::get(format!("http://127.0.0.1:{}/", server.port));
+    let request = request.body(Bytes::new()).unwrap();
+    let client = Client::new(settings).unwrap();
+    let answer = client.open(request, Duration::from_millis(200)).await;
+    let mut body = answer.unwrap().into_body();
+    let mut read = Vec::new();
+    loop {
+        match body.next().await {
+            Ok(Some(line)) => read.push(String::from_utf8(line.to_vec()).unwrap()),
+            Ok(None) => return (read, None),
+            Err(error) => return (read, Some(error)),
+        }
+    }
+}
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn an_answer_that_goes_on_is_read_line_by_line() {
+    let whole = format!("{CHUNKED}3\r\none\r\n5\r\n\ntwo\n\r\n4\r\nhalf\r\n0\r\n\r\n");
+    let (read, error) = lines(&whole, plain()).await;
+    assert_eq!(read, ["one", "two"]);
+    assert!(error.is_none(), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_falls_silent_or_has_a_line_over_the_limit_is_given_up() {
+    let silent = format!("{CHUNKED}4\r\none\n\r\n");
+    let (read, error) = lines(&silent, plain()).await;
+    assert_eq!(read, ["one"]);
+    assert!(matches!(error, Some(HttpError::Late { .. })), "{error:?}");
+    let long = format!("{CHUNKED}b\r\na long line\r\n");
+    let settings = Settings {
+        max_answer: 10,
+        ..plain()
+    };
+    let (_, error) = lines(&long, settings).await;
+    assert!(
+        matches!(error, Some(HttpError::TooLong { .. })),
+        "{error:?}"
+    );
+}

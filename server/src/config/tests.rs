@@ -3,6 +3,7 @@
 mod clouds;
 mod examples;
 mod k8s_psat;
+mod kubernetes;
 mod pkcs11;
 mod publishers;
 mod vault;

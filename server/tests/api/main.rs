@@ -17,6 +17,7 @@ mod faults;
 mod input;
 mod limits;
 mod localauthority;
+mod pods;
 mod proofs;
 mod replace;
 mod svids;
