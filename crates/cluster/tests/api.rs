@@ -187,12 +187,6 @@ const PODS: Collection = Collection {
     resource: "pods",
 };
 
-impl FakeServer {
-    fn api(&self) -> Api {
-        Api::new(Reach::Kubeconfig(self.kubeconfig.path().join("config")))
-    }
-}
-
 #[tokio::test]
 async fn a_list_has_pages_and_a_version() {
     let first = r#"{"metadata":{"resourceVersion":"7","continue":"a+b"},"items":[{"metadata":{"name":"x"}}]}"#;
