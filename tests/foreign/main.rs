@@ -18,6 +18,9 @@ mod cluster;
 mod harness;
 mod mtls;
 mod nested;
+#[allow(dead_code, reason = "each test program uses its part")]
+#[path = "../processes/kubernetes/objects.rs"]
+mod objects;
 mod openbao;
 mod rust_client;
 mod spire_agent;
