@@ -199,6 +199,7 @@ async fn start_server(tasks: &Tasks) -> (Server, MemoryDialer) {
         attestors: Vec::new(),
         settings: Settings::defaults(td()),
         authority: AuthoritySettings::defaults(),
+        kubernetes: None,
         limits: Limits::new(false, false),
         audit: Audit::memory().0,
         metrics: Metrics::new(""),

@@ -208,6 +208,7 @@ impl World {
                 jwt_key_type: KeyType::EcP256,
                 ..AuthoritySettings::defaults()
             },
+            kubernetes: None,
             limits: Limits::new(true, true),
             audit: Audit::memory().0,
             metrics: Metrics::new(""),
