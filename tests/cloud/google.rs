@@ -25,6 +25,8 @@ pub(crate) const SELECTORS: [&str; 7] = [
 
 const MACHINE: &str = "152986662232938449";
 const ACCOUNT: &str = "signet@my-project.iam.gserviceaccount.com";
+/// The least that reads an instance; Google's own library asks for more beside it.
+const SCOPE: &str = "https://www.googleapis.com/auth/compute.readonly";
 const ACCOUNTS: &str = "GET /computeMetadata/v1/instance/service-accounts/default";
 const INSTANCE: &str = "GET /compute/v1/projects/my-project/zones/us-west1-a/instances/example?";
 
@@ -109,11 +111,11 @@ fn is_grant(form: &str) -> bool {
     let claims = decode::<Value>(assertion.unwrap_or_default(), &key, &expected);
     claims.is_ok_and(|token| {
         let claims = token.claims;
-        let (to, scope) = (claims["aud"].as_str(), claims["scope"].as_str());
+        let (to, scopes) = (claims["aud"].as_str(), claims["scope"].as_str());
         let life = claims["exp"].as_u64().zip(claims["iat"].as_u64());
         form.contains(grant)
             && to.is_some_and(|url| url.starts_with("https://") && url.ends_with("/token"))
-            && scope == Some("https://www.googleapis.com/auth/compute.readonly")
+            && scopes.is_some_and(|scopes| scopes.split(' ').any(|one| one == SCOPE))
             && life.is_some_and(|(end, start)| end > start && end - start <= 3600)
     })
 }
