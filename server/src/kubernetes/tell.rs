@@ -137,6 +137,11 @@ impl Teller {
         match self.api.create(Written::Event, &namespace, event).await {
             // An event is a courtesy, and one of this name says the same.
             Ok(_) | Err(ApiError::Conflict { .. }) => Ok(()),
+            Err(error @ ApiError::Forbidden { .. }) => {
+                let error = crate::api::types::chain(&error);
+                tracing::warn!(namespace = EVENTS_IN, error, "an event was not kept");
+                Ok(())
+            }
             Err(error) => {
                 tracing::debug!(
                     error = crate::api::types::chain(&error),

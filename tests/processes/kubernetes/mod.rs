@@ -5,6 +5,7 @@ mod cluster;
 mod declared;
 mod objects;
 mod real;
+mod real_declared;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -14,18 +14,44 @@ const SERVER: &str = "system:serviceaccount:signet:signet-server";
 const AGENT: &str = "system:serviceaccount:signet:signet-agent";
 
 /// A right that the manifests give, as its RBAC object states it.
-struct Right {
+pub(super) struct Right {
     /// `role` or `clusterrole`.
-    kind: &'static str,
-    resource: &'static str,
-    verb: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) resource: &'static str,
+    pub(super) verb: &'static str,
 }
 
-const fn right(kind: &'static str, resource: &'static str, verb: &'static str) -> Right {
+pub(super) const fn right(kind: &'static str, resource: &'static str, verb: &'static str) -> Right {
     Right {
         kind,
         resource,
         verb,
+    }
+}
+
+impl Right {
+    /// Name and namespace of the RBAC object.
+    fn object(&self) -> [&'static str; 2] {
+        match self.resource {
+            "events" => ["signet-server-events", "default"],
+            _ => ["signet-server", NAMESPACE],
+        }
+    }
+
+    /// What is left of a rule without it.
+    fn out_of(&self, rule: &Value) -> Vec<Value> {
+        let less = |key: &str, value: &str| {
+            let mut all = rule[key].as_array().unwrap().clone();
+            all.retain(|one| one != value);
+            all
+        };
+        let (mut others, mut verbs) = (rule.clone(), rule.clone());
+        others["resources"] = json!(less("resources", self.resource));
+        verbs["resources"] = json!([self.resource]);
+        verbs["verbs"] = json!(less("verbs", self.verb));
+        let mut rules = vec![others, verbs];
+        rules.retain(|rule| rule["resources"] != json!([]) && rule["verbs"] != json!([]));
+        rules
     }
 }
 
@@ -47,14 +73,14 @@ const PUBLISHING: [(Right, Option<&str>); 3] = [
 ];
 
 /// The cluster with the manifests applied, and a node with an agent's pod.
-struct Ground {
-    cluster: ApiServer,
-    directory: TempDir,
-    node_uid: String,
+pub(super) struct Ground {
+    pub(super) cluster: ApiServer,
+    pub(super) directory: TempDir,
+    pub(super) node_uid: String,
 }
 
 impl Ground {
-    async fn new(name: &str) -> Option<Self> {
+    pub(super) async fn new(name: &str) -> Option<Self> {
         let directory = directory();
         let cluster = ApiServer::start(directory.path(), name).await?;
         let manifests = examples().display().to_string();
@@ -106,11 +132,12 @@ impl Ground {
     }
 
     /// Our server with the account of the manifests.
-    async fn settings(&self) -> ServerSettings {
+    pub(super) async fn settings(&self) -> ServerSettings {
         let account = self.cluster.kubeconfig_of(NAMESPACE, "signet-server").await;
         let account = account.display();
         let online = format!("kube_config_file = \"{account}\"");
         ServerSettings::new(Maker::Signet)
+            .line(&declared(&online))
             .plugin(attestor(&online))
             .plugin(format!(
                 "  BundlePublisher \"k8s_configmap\" {{ plugin_data {{ clusters = {{ \"demo\" = {{\n    \
@@ -137,26 +164,30 @@ impl Ground {
     }
 
     /// Takes one right away for as long as `within` runs.
-    async fn without(&self, right: &Right, within: impl AsyncFnOnce()) {
-        let name = "signet-server";
-        let get = ["get", right.kind, name, "-n", NAMESPACE, "-o", "json"];
+    pub(super) async fn without(&self, right: &Right, within: impl AsyncFnOnce()) {
+        let [name, namespace] = right.object();
+        let get = ["get", right.kind, name, "-n", namespace, "-o", "json"];
         let whole = self.cluster.kubectl(&get).await;
         let mut less: Value = serde_json::from_str(&whole).unwrap();
         let rules = less["rules"].as_array_mut().unwrap();
-        let mut taken = 0;
-        for rule in rules
-            .iter_mut()
-            .filter(|rule| rule["resources"] == json!([right.resource]))
-        {
-            let verbs = rule["verbs"].as_array_mut().unwrap();
-            let before = verbs.len();
-            verbs.retain(|verb| verb != right.verb);
-            taken += before - verbs.len();
-            if verbs.is_empty() {
-                // A rule must have a verb.
-                verbs.push(json!("watch"));
-            }
-        }
+        let gives = |rule: &Value| {
+            let has = |key: &str, value: &str| {
+                let all = rule[key].as_array().unwrap();
+                all.iter().any(|one| one == value)
+            };
+            has("resources", right.resource) && has("verbs", right.verb)
+        };
+        let taken = rules.iter().filter(|rule| gives(rule)).count();
+        *rules = rules
+            .drain(..)
+            .flat_map(|rule| {
+                if gives(&rule) {
+                    right.out_of(&rule)
+                } else {
+                    vec![rule]
+                }
+            })
+            .collect();
         assert_eq!(taken, 1, "{} {} is in no rule", right.verb, right.resource);
         self.replace(&less.to_string()).await;
         self.until_allowed(right, "no").await;
@@ -185,7 +216,23 @@ impl Ground {
             other => other.to_owned(),
         };
         wait::until("a change of rights", async || {
-            (self.may(SERVER, right.verb, &subject).await == answer).then_some(())
+            let (resource, subresource) = subject
+                .split_once("/status")
+                .map_or((&*subject, ""), |(resource, _)| (resource, "status"));
+            let subresource = format!("--subresource={subresource}");
+            let arguments = [
+                "auth",
+                "can-i",
+                right.verb,
+                resource,
+                &subresource,
+                "-n",
+                right.object()[1],
+                "--as",
+                SERVER,
+            ];
+            let may = self.cluster.try_kubectl(&arguments).await;
+            (may.stdout.trim() == answer).then_some(())
         })
         .await;
     }
@@ -220,8 +267,16 @@ spec:
   - {name: signet-agent, image: signet-agent}
 ";
 
-fn examples() -> PathBuf {
+pub(super) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes")
+}
+
+/// The block of the manifests, for a server that is in no pod.
+fn declared(online: &str) -> String {
+    let whole = std::fs::read_to_string(examples().join("base/server.conf")).unwrap();
+    let (_, block) = whole.split_once("kubernetes {").unwrap();
+    let (block, _) = block.split_once('}').unwrap();
+    format!("kubernetes {{ {block}\n {online}\n }}")
 }
 
 async fn uid(cluster: &ApiServer, object: &[&str]) -> String {
@@ -237,7 +292,7 @@ fn attestor(verification: &str) -> String {
 }
 
 /// What the log gained while something happened.
-async fn says(server: &Server, since: usize, text: &str) {
+pub(super) async fn says(server: &Server, since: usize, text: &str) {
     wait::until(text, async || {
         server.log()[since..].contains(text).then_some(())
     })
