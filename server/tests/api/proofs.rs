@@ -135,6 +135,21 @@ async fn a_token_of_an_issuer_makes_an_agent_with_selectors_of_its_claims() {
     assert_eq!(selectors(&world, &id), expected);
 }
 
+/// A thousand nodes show the same evidence at once, each with a key of its own, and one is attested:
+/// what the others are told.
+async fn refused_of_a_thousand(world: &World, evidence: &dyn AgentAttestor) -> Vec<(Code, String)> {
+    let channel = world.remote(None).await;
+    let keys: Vec<_> = (0..1000).map(|_| key()).collect();
+    let attempts: FuturesUnordered<_> = keys
+        .iter()
+        .map(|key| attest(channel.clone(), evidence, key))
+        .collect();
+    let outcomes: Vec<_> = attempts.collect().await;
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 999));
+    lost.into_iter().map(refusal).collect()
+}
+
 #[tokio::test]
 async fn of_a_thousand_nodes_with_one_token_of_an_issuer_exactly_one_is_attested() {
     let issuer = TestIssuer::start().await;
@@ -143,17 +158,7 @@ async fn of_a_thousand_nodes_with_one_token_of_an_issuer_exactly_one_is_attested
     let world = World::with(|parts| parts.attestors.push(settings)).await;
     let text = token(&world, &issuer, job("7"));
     let agent = token_agent(text.clone());
-    let channel = world.remote(None).await;
-    let keys: Vec<_> = (0..1000).map(|_| key()).collect();
-    let attempts: FuturesUnordered<_> = keys
-        .iter()
-        .map(|key| attest(channel.clone(), &*agent, key))
-        .collect();
-    let outcomes: Vec<_> = attempts.collect().await;
-    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
-    assert_eq!((won.len(), lost.len()), (1, 999));
-    for outcome in lost {
-        let (code, message) = refusal(outcome);
+    for (code, message) in refused_of_a_thousand(&world, &*agent).await {
         assert_eq!(code, Code::PermissionDenied, "{message}");
         assert!(
             message.ends_with("counts once and has already been used"),
@@ -219,17 +224,7 @@ fn aws() -> NodeAttestorSettings {
 #[tokio::test]
 async fn of_a_thousand_nodes_with_one_instances_document_exactly_one_is_attested() {
     let world = World::with(|parts| parts.attestors.push(aws())).await;
-    let (channel, document) = (world.remote(None).await, Document::new());
-    let keys: Vec<_> = (0..1000).map(|_| key()).collect();
-    let attempts: FuturesUnordered<_> = keys
-        .iter()
-        .map(|key| attest(channel.clone(), &document, key))
-        .collect();
-    let outcomes: Vec<_> = attempts.collect().await;
-    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
-    assert_eq!((won.len(), lost.len()), (1, 999));
-    for outcome in lost {
-        let (code, message) = refusal(outcome);
+    for (code, message) in refused_of_a_thousand(&world, &Document::new()).await {
         assert_eq!(code, Code::PermissionDenied, "{message}");
         assert!(message.contains("agent evict -spiffeID"), "{message}");
     }
