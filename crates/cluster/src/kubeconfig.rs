@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use http::Uri;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use signet_crypto::SecretString;
@@ -31,8 +32,8 @@ pub enum KubeconfigError {
         /// The name.
         name: String,
     },
-    /// The server is not reached over HTTPS.
-    #[error("cluster {0:?} has no server that begins with https://")]
+    /// The server is not reached over HTTPS, or is no URL that paths can be added to.
+    #[error("cluster {0:?} has no server of the form https://host:port")]
     Server(String),
     /// Something that is not done here.
     #[error("{key} is not supported: {remedy}")]
@@ -119,15 +120,23 @@ pub(crate) fn parse(text: &str, folder: &Path) -> Result<Access, KubeconfigError
         false => find("user", file.users, &context.user)?,
     };
     refuse_unsupported(&cluster, &user)?;
-    if !cluster.server.starts_with("https://") {
+    let Some(server) = https(&cluster.server) else {
         return Err(KubeconfigError::Server(context.cluster));
-    }
+    };
     Ok(Access {
-        server: cluster.server.trim_end_matches('/').to_owned(),
+        server: server.to_owned(),
         roots: roots(&cluster, folder)?,
         certificate: certificate(&user, folder)?,
         credentials: credentials(user, folder),
     })
+}
+
+/// The URL without slashes at its end, if it has a host and neither a user, a query nor a fragment.
+fn https(server: &str) -> Option<&str> {
+    let trimmed = server.trim_end_matches('/');
+    let url: Uri = trimmed.parse().ok()?;
+    let plain = trimmed.starts_with("https://") && !trimmed.contains(['@', '?', '#']);
+    (plain && !url.host()?.is_empty()).then_some(trimmed)
 }
 
 fn find<T>(what: &'static str, all: Vec<Named<T>>, name: &str) -> Result<T, KubeconfigError> {
@@ -295,8 +304,19 @@ mod tests {
         assert_eq!(refusal(&without), "it has no current-context");
         let unknown = good.replace("user: u,", "user: v,");
         assert_eq!(refusal(&unknown), "it has no user named \"v\"");
-        let plain = good.replace("https://a", "http://a");
-        assert!(refusal(&plain).contains("https://"));
+        for server in [
+            "http://a",
+            "https://",
+            "https:///",
+            "https://:1",
+            "https://u:p@a",
+            "https://a?b",
+            "https://a#b",
+            "a",
+        ] {
+            let other = good.replace("https://a", server);
+            assert!(refusal(&other).contains("https://host:port"), "{server}");
+        }
         let half = config("server: https://a", "client-certificate: c.pem");
         assert!(refusal(&half).contains("belong together"));
         let data = config(
