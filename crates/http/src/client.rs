@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
 use crate::dial::{self, Dial, Route};
+use crate::proxy::Proxy;
 use crate::{HttpError, Lines, Reach, Redirects, Settings, SetupError, redirect, tls};
 
 /// Requests of one client that run at once; the others wait. A server that grows slow must not have us
@@ -50,6 +51,7 @@ impl Client {
         let dial = Dial {
             route,
             addresses: settings.addresses,
+            proxy: Proxy::new(&settings.proxies),
         };
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

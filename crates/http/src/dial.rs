@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::proxy::{self, Proxy};
 use crate::{Addresses, addresses};
 
 /// How connections are made, and to where.
@@ -22,6 +23,7 @@ use crate::{Addresses, addresses};
 pub(crate) struct Dial {
     pub(crate) route: Route,
     pub(crate) addresses: Addresses,
+    pub(crate) proxy: Proxy,
 }
 
 /// What connections are made over.
@@ -47,27 +49,35 @@ impl Dial {
         let stream = match &self.route {
             Route::Tls(config) => {
                 let name = ServerName::try_from(host(&uri).to_owned()).map_err(io::Error::other)?;
-                let tcp = self.tcp(&uri, 443).await?;
+                let tcp = match self.proxy.to(&uri) {
+                    Some(proxy) => proxy::tunnel(&proxy, &uri, self.addresses).await?,
+                    None => connect(&uri, 443, self.addresses).await?,
+                };
                 let connector = TlsConnector::from(Arc::clone(config));
                 Stream(Box::pin(connector.connect(name, tcp).await?))
             }
-            Route::Tcp => Stream(Box::pin(self.tcp(&uri, 80).await?)),
+            Route::Tcp => Stream(Box::pin(connect(&uri, 80, self.addresses).await?)),
             Route::Socket(path) => Stream(Box::pin(UnixStream::connect(&**path).await?)),
         };
         Ok(TokioIo::new(stream))
     }
+}
 
-    async fn tcp(&self, uri: &Uri, default_port: u16) -> io::Result<TcpStream> {
-        let port = uri.port_u16().unwrap_or(default_port);
-        let found = tokio::net::lookup_host((host(uri), port)).await?;
-        let reachable = match self.addresses {
-            Addresses::Any => found.collect(),
-            Addresses::Public => addresses::public_only(found)?,
-        };
-        let stream = TcpStream::connect(&*reachable).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+/// A connection to the host of `uri`, at one of these addresses.
+pub(crate) async fn connect(
+    uri: &Uri,
+    default_port: u16,
+    reachable: Addresses,
+) -> io::Result<TcpStream> {
+    let port = uri.port_u16().unwrap_or(default_port);
+    let found = tokio::net::lookup_host((host(uri), port)).await?;
+    let reachable = match reachable {
+        Addresses::Any => found.collect(),
+        Addresses::Public => addresses::public_only(found)?,
+    };
+    let stream = TcpStream::connect(&*reachable).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The host of a URL, an IPv6 address without its brackets.

@@ -8,7 +8,8 @@
 //! ```text
 //! Settings ──▶ Client ── send(Request<Bytes>) ──▶ Response<Bytes>
 //!                ├─ open(Request<Bytes>) ──▶ Response<Lines>    (an answer that goes on)
-//!                └─ dial: TLS | plain TCP | Unix socket      (connections are kept and used again)
+//!                └─ dial: TLS, also through a proxy | plain TCP | Unix socket
+//!                                                             (connections are kept and used again)
 //! ```
 
 mod addresses;
@@ -16,6 +17,7 @@ mod client;
 mod dial;
 mod error;
 mod lines;
+mod proxy;
 mod redirect;
 mod settings;
 mod tls;
@@ -23,4 +25,4 @@ mod tls;
 pub use client::Client;
 pub use error::{HttpError, SetupError};
 pub use lines::Lines;
-pub use settings::{Addresses, ClientCertificate, Reach, Redirects, Roots, Settings};
+pub use settings::{Addresses, ClientCertificate, Proxies, Reach, Redirects, Roots, Settings};

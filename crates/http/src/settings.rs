@@ -23,6 +23,8 @@ pub struct Settings {
     pub redirects: Redirects,
     /// Where the servers may be.
     pub addresses: Addresses,
+    /// What stands between us and servers of `https` URLs.
+    pub proxies: Proxies,
 }
 
 impl Default for Settings {
@@ -36,6 +38,7 @@ impl Default for Settings {
             },
             redirects: Redirects::Refused,
             addresses: Addresses::Any,
+            proxies: Proxies::Environment,
         }
     }
 }
@@ -58,7 +61,7 @@ pub enum Reach {
 }
 
 /// Which addresses a client connects to. A name is looked up once, and what it came to is both judged
-/// and connected to.
+/// and connected to. Names that are asked through a proxy are looked up there, and judged there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// Any: the operator wrote the URL.
@@ -66,6 +69,24 @@ pub enum Addresses {
     /// Those of the public Internet only: somebody else has a say in the URL, who must not reach what
     /// only this machine can.
     Public,
+}
+
+/// Which proxy leads to servers of `https` URLs. It is asked for a tunnel (`CONNECT`, RFC 9110 section
+/// 9.3.6), so it sees host and port and nothing of what is said. What is on this machine, an `http` URL
+/// or a socket is reached directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proxies {
+    /// What the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, as curl reads them.
+    Environment,
+    /// The one at this `http` URL, but for these hosts, domains and networks, with commas between.
+    Given {
+        /// Such as `http://proxy.example:3128`.
+        url: String,
+        /// Such as `.cluster.local,10.0.0.0/8`.
+        except: String,
+    },
+    /// None: the server is near, whatever the environment says.
+    Direct,
 }
 
 /// Which authorities vouch for servers.

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use signet_cluster::{AccessError, Credentials};
-use signet_http::{Client, ClientCertificate, HttpError, Reach, Roots, Settings, SetupError};
+use signet_http::{
+    Client, ClientCertificate, HttpError, Proxies, Reach, Roots, Settings, SetupError,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -141,6 +143,7 @@ impl Kubelet {
             time_limit: TIME_LIMIT,
             max_answer: MAX_ANSWER,
             reach: self.config.reach()?,
+            proxies: Proxies::Direct,
             ..Settings::default()
         })?);
         *held = Some((Instant::now(), client.clone()));
