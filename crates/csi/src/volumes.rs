@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
@@ -28,7 +29,8 @@ const TARGET_MODE: u32 = 0o750;
 #[derive(Clone, Debug)]
 pub struct Volumes {
     source: PathBuf,
-    view: PathBuf,
+    /// Locked while it is looked after: the kubelet mounts the volumes of many pods at once.
+    view: Arc<Mutex<PathBuf>>,
     pods: PathBuf,
 }
 
@@ -60,7 +62,11 @@ impl Volumes {
     /// Puts the folder `source` into pods, whose folders are below `pods`, by way of a `view` that
     /// nothing else uses.
     pub fn new(source: PathBuf, view: PathBuf, pods: PathBuf) -> Self {
-        Self { source, view, pods }
+        Self {
+            source,
+            view: Arc::new(Mutex::new(view)),
+            pods,
+        }
     }
 
     /// Has `target` show the folder; again is as good as once.
@@ -72,17 +78,18 @@ impl Volumes {
         if self.shows(target)? {
             return Ok(());
         }
-        self.look()?;
-        bind(&self.view, target)
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look(&view)?;
+        bind(&view, target)
     }
 
     /// Has the view show the folder.
-    fn look(&self) -> Result<(), VolumeError> {
-        if !self.shows(&self.view)? {
-            bind(&self.source, &self.view)?;
+    fn look(&self, view: &Path) -> Result<(), VolumeError> {
+        if !self.shows(view)? {
+            bind(&self.source, view)?;
         }
         // A bind mount takes its flags in a second step only; again is as good as once.
-        let restricted = mount_remount(&self.view, FLAGS, c"");
+        let restricted = mount_remount(view, FLAGS, c"");
         restricted.map_err(|error| VolumeError::Mount(error.into()))
     }
 
