@@ -7,7 +7,7 @@
 use crate::assemble::{self, StartError};
 use crate::config::{AgentConfig, KeySettings, NodeAttestorSettings};
 use signet_node_attestor::oidc::TokenSource;
-use signet_runtime::signals::{Passed, send};
+use signet_runtime::signals::{Passed, is_of_terminal, send};
 use signet_runtime::{Readiness, TaskFailed, Tasks};
 use std::ffi::OsString;
 use std::io;
@@ -150,7 +150,7 @@ fn spawn(command: &[OsString], socket: &std::path::Path) -> Result<Child, OnceEr
     spawned.map_err(|source| command_failed(command, source))
 }
 
-/// Passes signals on until the command ends. An agent that ends before it leaves the command what it
+/// Passes signals on until the command ends, save those that it had from the terminal. An agent that ends before it leaves the command what it
 /// has.
 async fn until_ended(
     mut child: Child,
@@ -164,7 +164,7 @@ async fn until_ended(
             ended = child.wait() => return ended,
             signal = signals.next() => {
                 // Not reaped yet, so the number still is the command's.
-                if let Some(process) = process {
+                if let Some(process) = process.filter(|_| !is_of_terminal(signal)) {
                     send(process, signal);
                 }
             }

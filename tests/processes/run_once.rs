@@ -1,14 +1,16 @@
 //! A CI job in one step: an agent for the life of a command, let in by a token of an OIDC issuer.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::SystemTime;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use signet_oidc::testing::TestIssuer;
 use signet_tests::command::{self, Output};
 use signet_tests::scene::directory;
 use signet_tests::{Maker, Process, Server, ServerSettings, TRUST_DOMAIN, wait};
+use tokio::io::AsyncWriteExt;
 
 /// A server that lets in jobs of one repository, and such a job.
 struct Job {
@@ -175,6 +177,56 @@ async fn signals_reach_the_command_and_nothing_stays() {
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.code(), Some(42));
     assert_eq!(job.left_behind(), 0);
+}
+
+#[tokio::test]
+async fn an_interrupt_at_the_terminal_comes_once() {
+    let job = Job::new().await;
+    job.give_token("7");
+    let (ready, got, mark) = (job.path("ready"), job.path("got"), job.path("mark"));
+    // It never sleeps, so two interrupts are not taken for one. The mark is passed on after them.
+    let command = format!(
+        "trap 'echo >> {got}' INT; trap 'echo >> {mark}' USR1; trap 'exit 42' TERM; \
+         echo $PPID > {ready}; while :; do :; done"
+    );
+    let program = Maker::Signet.agent();
+    let words = [program.to_str().unwrap().to_owned()];
+    let words = words.into_iter().chain(job.line(&["sh", "-c", &command]));
+    let quoted: Vec<String> = words.map(|word| quoted(&word)).collect();
+    let mut terminal = tokio::process::Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &quoted.join(" "),
+            "/dev/null",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a terminal by script(1)");
+    let agent = wait::until("the command", async || {
+        std::fs::read_to_string(&ready).ok()?.trim().parse().ok()
+    });
+    let agent = Pid::from_raw(agent.await).unwrap();
+    let mut keys = terminal.stdin.take().unwrap();
+    keys.write_all(b"\x03").await.unwrap();
+    appears(&got).await;
+    kill_process(agent, Signal::USR1).unwrap();
+    appears(&mark).await;
+    kill_process(agent, Signal::TERM).unwrap();
+    assert_eq!(terminal.wait().await.unwrap().code(), Some(42));
+    assert_eq!(std::fs::read_to_string(&got).unwrap(), "\n");
+}
+
+async fn appears(file: &str) {
+    wait::until(file, async || Path::new(file).exists().then_some(())).await;
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Unix signals: SIGTERM and SIGINT stop, SIGUSR2 reopens the log file. A second SIGTERM or
 //! SIGINT while draining leaves at once.
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, getpgrp, kill_process};
+use rustix::termios::tcgetpgrp;
+use std::fs::File;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -77,6 +79,19 @@ impl Passed {
         })
         .await
     }
+}
+
+/// Whether the terminal sent this signal, and so to each process of its foreground group: one that runs
+/// a command in its own group must not pass it on a second time.
+pub fn is_of_terminal(signal: i32) -> bool {
+    use rustix::process::Signal as S;
+    let by_key = [S::INT, S::QUIT].map(S::as_raw).contains(&signal);
+    by_key && is_in_foreground().unwrap_or(false)
+}
+
+fn is_in_foreground() -> io::Result<bool> {
+    let terminal = File::open("/dev/tty")?;
+    Ok(tcgetpgrp(&terminal)? == getpgrp())
 }
 
 /// Sends a signal to a process. One that has ended does not mind.
