@@ -134,11 +134,11 @@ pub(crate) const BUGS: &[(&str, &[(&str, &str)])] = &[
         "1.14.2: attestation that costs the server dear",
         &[
             (
-                "crates/node-attestor/tests/x509pop.rs",
+                "crates/node-attestor/tests/x509pop/chains.rs",
                 "payloads_over_the_limits_are_refused_before_anything_is_parsed",
             ),
             (
-                "crates/node-attestor/tests/x509pop.rs",
+                "crates/node-attestor/tests/x509pop/chains.rs",
                 "an_rsa_key_of_16_kibibits_is_refused_wherever_it_stands",
             ),
             (
