@@ -26,6 +26,7 @@ use lease::Lease;
 pub use lease::LeaseSettings;
 use signet_cluster::{Api, Reach};
 use signet_kubernetes::{Change, Kind, Settings, World};
+use signet_model::Entry;
 use signet_runtime::{Backoff, Stop, Tasks};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -87,6 +88,7 @@ pub(crate) fn start(cluster: Cluster, issuer: &Arc<Issuer>, tasks: &Tasks) {
         told,
         bundles: Bundles::default(),
         waiting: VecDeque::new(),
+        is_kept: false,
         is_audited: false,
     };
     tasks.spawn_essential("kubernetes entries", reconciler.run(tasks.stop()));
@@ -102,6 +104,8 @@ struct Reconciler {
     bundles: Bundles,
     /// Changes that are worked out and not yet written.
     waiting: VecDeque<Change>,
+    /// Whether the world knows, since we began to lead, which entries stay although nobody declares them.
+    is_kept: bool,
     /// Whether what the server has was compared since we began to lead.
     is_audited: bool,
 }
@@ -156,7 +160,7 @@ impl Reconciler {
     fn lead(&mut self) {
         let leads = *self.leading.borrow_and_update();
         if leads && !self.led {
-            self.is_audited = false;
+            (self.is_kept, self.is_audited) = (false, false);
             self.bundles = Bundles::default();
             self.world.report_all();
         }
@@ -175,6 +179,10 @@ impl Reconciler {
         if !self.world.is_complete() {
             return Ok(());
         }
+        if !std::mem::replace(&mut self.is_kept, true) {
+            let owned = self.owned();
+            self.world.keep(&owned);
+        }
         self.bundles.follow(&self.issuer, &self.world).await?;
         if self.waiting.is_empty() {
             self.waiting.extend(self.world.settle(GROUPS));
@@ -185,14 +193,17 @@ impl Reconciler {
         self.write().await
     }
 
-    fn audit(&mut self) {
+    /// The entries that the server has of this cluster's declaring.
+    fn owned(&self) -> Vec<Arc<Entry>> {
         let prefix = self.world.settings().id_prefix();
-        let owned: Vec<_> = {
-            let snapshot = self.issuer.state.read();
-            let all = snapshot.index.entries();
-            let owned = all.filter(|entry| entry.id.as_str().starts_with(&prefix));
-            owned.cloned().collect()
-        };
+        let snapshot = self.issuer.state.read();
+        let all = snapshot.index.entries();
+        let owned = all.filter(|entry| entry.id.as_str().starts_with(&prefix));
+        owned.cloned().collect()
+    }
+
+    fn audit(&mut self) {
+        let owned = self.owned();
         let orphans = self.world.audit(owned.iter().map(AsRef::as_ref));
         self.waiting.extend(orphans.into_iter().map(Change::Unset));
         self.is_audited = true;
@@ -204,7 +215,8 @@ impl Reconciler {
             return Ok(());
         }
         let batch: Vec<_> = self.waiting.iter().take(count).cloned().collect();
-        let outcomes = self.issuer.declare_entries(&batch).await?;
+        let prefix = self.world.settings().id_prefix();
+        let outcomes = self.issuer.declare_entries(&prefix, &batch).await?;
         self.waiting.drain(..count);
         for (change, failure) in batch.iter().zip(outcomes) {
             if let Change::Set { entry, by } = change {

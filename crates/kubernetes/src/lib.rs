@@ -11,8 +11,12 @@
 //!                          └─────────────▶ Whereabouts: which pod runs on which node
 //! ```
 //!
-//! An entry's id is made of its resource's age and of what it says, so the same cluster has the same
-//! ids in every run, and the oldest resource's identity is a workload's default one.
+//! An entry's id is made of its resource's age and UID and of what it says, so the same cluster has the
+//! same ids in every run, and the oldest resource's identity is a workload's default one.
+//!
+//! A resource that is edited into one that cannot be understood takes nobody's identity: what its last
+//! good form declares stays, and its status says so. After a restart that form is known to nobody, so
+//! the entries that came of it stay as they are, each until its pod ends.
 
 mod federated;
 mod labels;

@@ -108,7 +108,7 @@ impl Rule {
     pub(crate) fn entry(
         &self,
         settings: &Settings,
-        created: &str,
+        origin: &str,
         subject: &Subject<'_>,
     ) -> Result<Entry, String> {
         let data = Data {
@@ -131,7 +131,7 @@ impl Rule {
         }
         let entry = self
             .common
-            .entry(settings, created, spiffe_id, parent_id, selectors)?;
+            .entry(settings, origin, spiffe_id, parent_id, selectors)?;
         let dns_names = self.dns_names(settings, &data, subject)?;
         check(Entry { dns_names, ..entry }, settings)
     }
@@ -208,7 +208,7 @@ fn service_names(services: &[(&str, &str)], cluster_domain: &str) -> BTreeSet<St
 pub(crate) fn static_entry(
     spec: &StaticSpec,
     settings: &Settings,
-    created: &str,
+    origin: &str,
 ) -> Result<Entry, String> {
     let id = |field: &str, text: &str| {
         SpiffeId::parse(text).map_err(|error| format!("{field}: {text:?} is no SPIFFE ID: {error}"))
@@ -226,7 +226,7 @@ pub(crate) fn static_entry(
     };
     let entry = common.entry(
         settings,
-        created,
+        origin,
         id("spiffeID", &spec.spiffe_id)?,
         id("parentID", &spec.parent_id)?,
         selectors.collect::<Result<_, _>>()?,
@@ -243,13 +243,13 @@ impl Common {
     fn entry(
         &self,
         settings: &Settings,
-        created: &str,
+        origin: &str,
         spiffe_id: SpiffeId,
         parent_id: SpiffeId,
         selectors: SelectorSet,
     ) -> Result<Entry, String> {
         let identity = identity(&spiffe_id, &parent_id, &selectors);
-        let id = format!("{}{created}.{}", settings.id_prefix(), hex(&identity));
+        let id = format!("{}{origin}.{}", settings.id_prefix(), hex(&identity));
         Ok(Entry {
             id: EntryId::parse(&id).map_err(|error| error.to_string())?,
             spiffe_id,
@@ -279,6 +279,14 @@ fn check(entry: Entry, settings: &Settings) -> Result<Entry, String> {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", source.unwrap_or_default())
     })
+}
+
+/// The part of an entry's id that names the resource which declares it: its age, so that the oldest
+/// comes first, and the beginning of its UID, which is random.
+pub(crate) fn origin(created: &str, uid: &str) -> String {
+    let fits = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let uid: String = uid.chars().filter(fits).take(8).collect();
+    format!("{created}.{uid}")
 }
 
 pub(crate) fn identity(

@@ -11,6 +11,7 @@
 //! ```
 
 mod claim;
+mod kept;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::rule::{Identity, Rule};
 use crate::settings::Settings;
 use crate::whereabouts::Whereabouts;
 use claim::Claim;
+use kept::AllKept;
 use report::Tally;
 use watched::Watched;
 
@@ -75,7 +77,23 @@ struct Held<T> {
     name: Arc<str>,
     generation: i64,
     status: Json,
-    what: Result<T, String>,
+    /// Why this form of it cannot be understood.
+    refusal: Option<String>,
+    /// The last form that was understood, with its generation: it holds until there is another.
+    form: Option<(i64, T)>,
+    /// Whether it says of itself that it only speaks where no other does.
+    is_fallback: bool,
+}
+
+impl<T> Held<T> {
+    fn what(&self) -> Option<&T> {
+        self.form.as_ref().map(|(_, what)| what)
+    }
+
+    /// Whether it is refused, and nobody knows what it declared before.
+    fn is_lost(&self) -> bool {
+        self.refusal.is_some() && self.form.is_none()
+    }
 }
 
 /// A static entry with its group.
@@ -94,6 +112,8 @@ pub struct World {
     statics: BTreeMap<Arc<str>, Held<Static>>,
     federated: BTreeMap<Arc<str>, Held<Federated>>,
     statics_of: HashMap<Group, BTreeSet<Arc<str>>>,
+    /// Entries of resources whose good form is not known any more.
+    kept: AllKept,
     groups: HashMap<Group, Vec<Claim>>,
     marked: BTreeSet<Group>,
     listed: BTreeSet<Kind>,
@@ -122,6 +142,7 @@ impl World {
             statics: BTreeMap::new(),
             federated: BTreeMap::new(),
             statics_of: HashMap::new(),
+            kept: AllKept::default(),
             groups: HashMap::new(),
             marked: BTreeSet::new(),
             listed: BTreeSet::new(),
@@ -176,7 +197,9 @@ impl World {
             }
             Kind::Pods => {
                 self.watched.drop_pod(key);
-                self.marked.insert(Group::Pod(key.clone()));
+                let group = Group::Pod(key.clone());
+                self.kept.pod_ended(&group);
+                self.marked.insert(group);
             }
             Kind::EndpointSlices => {
                 let concerned = self.watched.drop_slice(key);
@@ -184,10 +207,16 @@ impl World {
             }
             Kind::SpiffeIds => {
                 if self.rules.remove(key).is_some() {
+                    self.let_go(key);
                     self.mark_pods();
                 }
             }
-            Kind::StaticEntries => self.drop_static(key),
+            Kind::StaticEntries => {
+                if let Some(held) = self.statics.remove(key) {
+                    self.leave_group(&held);
+                }
+                self.let_go(key);
+            }
             Kind::FederatedTrustDomains => {
                 self.federated.remove(key);
                 self.unreport_federated();
@@ -353,7 +382,7 @@ impl World {
 
     /// Services matter only where a rule asks for their names.
     fn mark_served(&mut self, pods: BTreeSet<Arc<str>>) {
-        let asked = |held: &Held<Rule>| held.what.as_ref().is_ok_and(|rule| rule.with_services);
+        let asked = |held: &Held<Rule>| held.what().is_some_and(|rule| rule.with_services);
         if self.rules.values().any(asked) {
             let known = pods
                 .into_iter()

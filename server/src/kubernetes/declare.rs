@@ -26,14 +26,16 @@ struct Draft {
 }
 
 impl Issuer {
-    /// Makes these changes, as far as they can be; for each comes back why it was not made.
+    /// Makes these changes, as far as they can be; for each comes back why it was not made. The ids of
+    /// all entries of the cluster begin with `prefix`.
     pub(crate) async fn declare_entries(
         &self,
+        prefix: &str,
         changes: &[Change],
     ) -> Result<Vec<Option<String>>, StateError> {
         let now = self.clock.now();
         let write = |snapshot: &Snapshot| {
-            let draft = draft(snapshot, changes, now);
+            let draft = draft(snapshot, prefix, changes, now);
             Ok((draft.plan, (draft.outcomes, draft.acts)))
         };
         let (outcomes, acts) = self.state.change::<_, StateError, _>(write).await?;
@@ -64,7 +66,7 @@ impl Issuer {
     }
 }
 
-fn draft(snapshot: &Snapshot, changes: &[Change], now: SystemTime) -> Draft {
+fn draft(snapshot: &Snapshot, prefix: &str, changes: &[Change], now: SystemTime) -> Draft {
     let mut draft = Draft::default();
     let unset = changes.iter().filter_map(|change| match change {
         Change::Unset(id) => Some(id),
@@ -79,7 +81,11 @@ fn draft(snapshot: &Snapshot, changes: &[Change], now: SystemTime) -> Draft {
                 }
                 None
             }
-            Change::Set { entry, .. } => draft.set(snapshot, entry, &unset, now).err(),
+            Change::Set { entry, .. } => {
+                let similar = snapshot.index.similar(entry);
+                let similar = similar.filter(|similar| !unset.contains(&similar.id));
+                draft.set(snapshot, prefix, entry, similar, now).err()
+            }
         };
         draft.outcomes.push(outcome);
     }
@@ -90,8 +96,9 @@ impl Draft {
     fn set(
         &mut self,
         snapshot: &Snapshot,
+        prefix: &str,
         declared: &Entry,
-        unset: &BTreeSet<&EntryId>,
+        similar: Option<Arc<Entry>>,
         now: SystemTime,
     ) -> Result<(), String> {
         for trust_domain in &declared.federates_with {
@@ -117,20 +124,25 @@ impl Draft {
             }
             return Ok(());
         }
-        match snapshot.index.similar(declared) {
-            Some(similar) if !unset.contains(&similar.id) => Err(format!(
-                "entry \"{}\", which is not declared in the cluster, says the same",
-                similar.id
-            )),
-            _ => {
-                let new = Arc::new(Entry {
-                    created_at: now,
-                    ..declared.clone()
-                });
-                self.act("entry.create", &new, |plan| plan.create_entry(&new));
-                Ok(())
+        match similar {
+            // Another resource declared the same until now; its own end is not worked out yet.
+            Some(similar) if similar.id.as_str().starts_with(prefix) => {
+                self.act("entry.delete", &similar, |plan| plan.delete_entry(&similar));
             }
+            Some(similar) => {
+                return Err(format!(
+                    "entry \"{}\", which is not declared in the cluster, says the same",
+                    similar.id
+                ));
+            }
+            None => {}
         }
+        let new = Arc::new(Entry {
+            created_at: now,
+            ..declared.clone()
+        });
+        self.act("entry.create", &new, |plan| plan.create_entry(&new));
+        Ok(())
     }
 
     fn act(&mut self, action: &'static str, entry: &Arc<Entry>, plan: impl FnOnce(Plan) -> Plan) {

@@ -52,6 +52,18 @@ impl Declaring {
         self.cluster.change(read).unwrap()["status"].clone()
     }
 
+    /// Waits until the status of a `ClusterSPIFFEID` holds this.
+    async fn says(&self, name: &str, message: &str) {
+        wait::until(message, async || {
+            let status = self.status("clusterspiffeids", name);
+            let found = status["conditions"][0]["message"].as_str();
+            found
+                .is_some_and(|found| found.contains(message))
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the server has entries of these paths, and no others.
     async fn has(&self, expected: &[&str]) {
         has(&self.server, expected).await;
@@ -92,6 +104,11 @@ fn object(name: &str, spec: Value) -> Value {
             "creationTimestamp": "2026-11-29T08:00:00Z"},
         "spec": spec,
     })
+}
+
+fn of_generation(mut object: Value, generation: u64) -> Value {
+    object["metadata"]["generation"] = json!(generation);
+    object
 }
 
 fn node(name: &str, uid: &str) -> Value {
@@ -285,6 +302,36 @@ async fn a_resource_that_is_wrong_is_told_so_and_others_go_on() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_typo_takes_nobodys_identity_not_even_after_a_restart() {
+    let mut it = Declaring::start("").await;
+    it.put("clusterspiffeids", object("all", by_account(json!({}))));
+    it.put("pods", running("web", "web"));
+    it.has(&["/ns/shop/sa/web"]).await;
+    let before = entries(&it.server).await;
+    let broken = json!({"spiffeIDTemplate": "spiffe://{{ .TrustDomain }/x"});
+    it.put("clusterspiffeids", of_generation(object("all", broken), 2));
+    it.says("all", "; what generation 1 declares stays").await;
+    // A rollout goes on meanwhile.
+    it.put("pods", running("db", "db"));
+    it.has(&["/ns/shop/sa/db", "/ns/shop/sa/web"]).await;
+    it.server.kill().await;
+    it.cluster
+        .change(|state| state.watched.delete("pods", "db"));
+    it.server.resume().await;
+    it.says("all", "; the entries of an earlier generation stay")
+        .await;
+    // The pod's end and the comparison with what is declared have come by.
+    it.has(&["/ns/shop/sa/web"]).await;
+    assert_eq!(entries(&it.server).await, before);
+    it.delete("pods", "web");
+    it.has(&[]).await;
+    it.put("pods", running("api", "api"));
+    let mended = of_generation(object("all", by_account(json!({}))), 3);
+    it.put("clusterspiffeids", mended);
+    it.has(&["/ns/shop/sa/api"]).await;
 }
 
 #[tokio::test]

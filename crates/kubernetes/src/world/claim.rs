@@ -7,9 +7,10 @@ use std::sync::Arc;
 use signet_crypto::hex;
 use signet_model::{Entry, EntryId};
 
+use super::kept::Kept;
 use super::{Change, Group, Source, World};
 use crate::objects::{Kind, Pod};
-use crate::rule::{Identity, identity};
+use crate::rule::{Identity, identity, origin};
 
 /// What a resource has to do with a group.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +37,7 @@ pub(super) enum Outcome {
 }
 
 /// What a resource says of a group: an entry, why there is none, or nothing.
-type Claimed = (Arc<Source>, Option<Result<Entry, String>>);
+pub(super) type Claimed = (Arc<Source>, Option<Result<Entry, String>>);
 
 impl Claim {
     /// The entry that is there because of it.
@@ -46,7 +47,8 @@ impl Claim {
                 identity,
                 fingerprint,
             } => {
-                let id = format!("{prefix}{}.{}", self.source.created, hex(&identity));
+                let origin = origin(&self.source.created, &self.source.uid);
+                let id = format!("{prefix}{origin}.{}", hex(&identity));
                 let id = EntryId::parse(&id).expect("made of an id");
                 Some((id, fingerprint))
             }
@@ -114,10 +116,13 @@ impl World {
         }
         let statics = self.statics_of.get(group).into_iter().flatten();
         for held in statics.filter_map(|uid| self.statics.get(uid)) {
-            if let Ok(found) = &held.what {
+            if let Some(found) = held.what() {
                 claimed.push((held.source.clone(), Some(Ok(found.entry.clone()))));
             }
         }
+        let kept = self.kept.of(group);
+        let statics = kept.filter(|kept| kept.source.kind == Kind::StaticEntries);
+        claimed.extend(statics.map(Kept::claimed));
         (claimed, failures)
     }
 
@@ -127,14 +132,23 @@ impl World {
             return (claimed, failures);
         };
         let rules = self.rules.values();
-        let rules = rules.filter_map(|held| Some((&held.source, held.what.as_ref().ok()?)));
+        let rules = rules.filter_map(|held| Some((&held.source, held.what()?)));
         let selecting = rules.filter(|(_, rule)| rule.selects(&subject));
         let (fallback, others): (Vec<_>, Vec<_>) =
             selecting.partition(|(_, rule)| rule.is_fallback);
         let mut has_spoken = false;
+        let group = Group::Pod(pod.uid.clone());
+        let kept = self.kept.of(&group);
+        for kept in kept.filter(|kept| has_node && kept.source.kind == Kind::SpiffeIds) {
+            has_spoken |= !kept.is_fallback;
+            claimed.push(kept.claimed());
+        }
         for (source, rule) in others.into_iter().chain(fallback) {
             let silent = !has_node || (rule.is_fallback && has_spoken);
-            let entry = (!silent).then(|| rule.entry(&self.settings, &source.created, &subject));
+            let entry = (!silent).then(|| {
+                let origin = origin(&source.created, &source.uid);
+                rule.entry(&self.settings, &origin, &subject)
+            });
             match &entry {
                 Some(Ok(_)) if !rule.is_fallback => has_spoken = true,
                 Some(Err(error)) => {
@@ -149,7 +163,7 @@ impl World {
         (claimed, failures)
     }
 
-    fn note(&mut self, old: &[Claim], new: &[Claim]) {
+    pub(super) fn note(&mut self, old: &[Claim], new: &[Claim]) {
         for (claims, number) in [(old, -1), (new, 1)] {
             for claim in claims {
                 let source = &claim.source;

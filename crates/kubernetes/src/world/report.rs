@@ -10,10 +10,14 @@ use super::{Group, Held, Source, Static, World};
 use crate::federated::Federated;
 use crate::objects::{Kind, Resource};
 use crate::resource::{FederatedSpec, SpiffeIdSpec, StaticSpec};
-use crate::rule::{Rule, identity, pod_uid, static_entry};
+use crate::rule::{Rule, identity, origin, pod_uid, static_entry};
 
 /// The longest message in a status: an operator reads it in a table.
 const MAX_MESSAGE: usize = 1024;
+/// What is added where a resource was refused before this server began, so that only its entries tell
+/// what it declared.
+pub(super) const STAYS: &str =
+    "; the entries of an earlier generation stay, and no further pod gets one";
 
 /// `status.stats` of a `ClusterSPIFFEID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -133,7 +137,7 @@ impl World {
             entry_failures: self.failures_of(&held.source).count() as u64,
             ..SpiffeIdStats::default()
         };
-        if let Ok(rule) = &held.what {
+        if let Some(rule) = held.what() {
             for namespace in self.watched.namespaces() {
                 if rule.selects_namespace(&namespace.labels) {
                     stats.namespaces_selected += 1;
@@ -149,17 +153,15 @@ impl World {
     #[must_use]
     pub fn static_state(&self, uid: &str) -> Option<StaticState> {
         let held = self.statics.get(uid)?;
-        let claims = held
-            .what
-            .as_ref()
-            .ok()
-            .and_then(|one| self.groups.get(&one.group));
+        let group = held.what().map(|one| &one.group);
+        let group = group.or_else(|| self.kept.group_of(uid));
+        let claims = group.and_then(|group| self.groups.get(group));
         let mut claims = claims.into_iter().flatten();
         let own = claims.find(|claim| claim.source == held.source);
         let outcome = own.map(|claim| claim.outcome);
         let failed = self.failures_of(&held.source).next().is_some();
         Some(StaticState {
-            rendered: held.what.is_ok(),
+            rendered: held.refusal.is_none(),
             masked: outcome == Some(Outcome::Masked),
             set: matches!(outcome, Some(Outcome::Wins { .. })) && !failed,
         })
@@ -179,7 +181,7 @@ impl World {
             .get(&held.source.uid)
             .and_then(|tally| tally.sample.clone());
         let failure = self.failures_of(&held.source).next().cloned();
-        report(held, json!({"stats": stats}), sample.or(failure))
+        self.report(held, json!({"stats": stats}), sample.or(failure))
     }
 
     fn of_static(&self, held: &Held<Static>) -> Report {
@@ -188,17 +190,37 @@ impl World {
         let masked = state
             .masked
             .then(|| "an older resource declares the same entry".to_owned());
-        report(held, json!(state), failure.or(masked))
+        self.report(held, json!(state), failure.or(masked))
     }
 
     fn of_federated(&self, held: &Held<Federated>) -> Report {
-        let problem = held.what.as_ref().ok().and_then(|own| {
+        let problem = held.what().and_then(|own| {
             let mut by_age = self.federated_by_age();
             let first = by_age.find(|(_, other)| other.trust_domain == own.trust_domain);
             let masked = first.is_some_and(|(source, _)| *source != *held.source);
             masked.then(|| "an older resource declares the same trust domain".to_owned())
         });
-        report(held, json!({}), problem)
+        self.report(held, json!({}), problem)
+    }
+
+    fn report<T>(&self, held: &Held<T>, figures: Json, problem: Option<String>) -> Report {
+        let refusal = held.refusal.as_deref().map(cut);
+        let stays = match &held.form {
+            Some((generation, _)) => format!("; what generation {generation} declares stays"),
+            None if self.kept.group_of(&held.source.uid).is_some() => STAYS.to_owned(),
+            None => String::new(),
+        };
+        let refusal = refusal.map(|refusal| format!("{refusal}{stays}"));
+        let problem = problem.map(|problem| cut(&problem).to_owned());
+        Report {
+            source: Source::clone(&held.source),
+            name: held.name.clone(),
+            generation: held.generation,
+            figures,
+            is_refused: refusal.is_some(),
+            problem: refusal.or(problem),
+            status: held.status.clone(),
+        }
     }
 
     pub(super) fn put_rule(&mut self, resource: Resource<SpiffeIdSpec>) {
@@ -207,13 +229,21 @@ impl World {
         if !resource.spec.as_ref().map_or(true, ours) {
             return self.gone(Kind::SpiffeIds, &uid);
         }
-        let held = held(Kind::SpiffeIds, &resource, Rule::read);
-        let known = self.rules.insert(uid.clone(), held);
+        let known = self.rules.remove(&uid);
+        let generation = known.as_ref().map(|known| known.generation);
+        let mut held = held(Kind::SpiffeIds, &resource, known, Rule::read);
+        held.is_fallback = resource.spec.as_ref().is_ok_and(|spec| spec.fallback);
+        let is_understood = held.refusal.is_none();
+        self.rules.insert(uid.clone(), held);
         // A change of its status is none of what it declares.
-        if known.is_none_or(|known| known.generation != resource.generation) {
-            self.mark_pods();
-            self.unreported.insert((Kind::SpiffeIds, uid));
+        if generation == Some(resource.generation) {
+            return;
         }
+        if is_understood {
+            self.let_go(&uid);
+            self.mark_pods();
+        }
+        self.unreported.insert((Kind::SpiffeIds, uid));
     }
 
     pub(super) fn put_static(&mut self, resource: Resource<StaticSpec>) {
@@ -229,14 +259,21 @@ impl World {
             known.status = resource.status;
             return;
         }
-        self.drop_static(&uid);
+        let known = self.statics.remove(&uid);
+        if let Some(known) = &known {
+            self.leave_group(known);
+        }
         let settings = &self.settings;
-        let held = held(Kind::StaticEntries, &resource, |spec| {
-            let entry = static_entry(spec, settings, &resource.created)?;
+        let held = held(Kind::StaticEntries, &resource, known, |spec| {
+            let origin = origin(&resource.created, &resource.uid);
+            let entry = static_entry(spec, settings, &origin)?;
             let group = group(&entry);
             Ok(Static { entry, group })
         });
-        if let Ok(found) = &held.what {
+        if held.refusal.is_none() {
+            self.let_go(&uid);
+        }
+        if let Some(found) = held.what() {
             let group = found.group.clone();
             let all = self.statics_of.entry(group.clone()).or_default();
             all.insert(uid.clone());
@@ -246,20 +283,17 @@ impl World {
         self.unreported.insert((Kind::StaticEntries, uid));
     }
 
-    pub(super) fn drop_static(&mut self, uid: &Arc<str>) {
-        let Some(Held {
-            what: Ok(found), ..
-        }) = self.statics.remove(uid)
-        else {
+    pub(super) fn leave_group(&mut self, held: &Held<Static>) {
+        let Some(found) = held.what() else {
             return;
         };
         if let Some(all) = self.statics_of.get_mut(&found.group) {
-            all.remove(uid);
+            all.remove(&held.source.uid);
             if all.is_empty() {
                 self.statics_of.remove(&found.group);
             }
         }
-        self.marked.insert(found.group);
+        self.marked.insert(found.group.clone());
     }
 
     pub(super) fn put_federated(&mut self, resource: Resource<FederatedSpec>) {
@@ -269,11 +303,13 @@ impl World {
             return self.gone(Kind::FederatedTrustDomains, &uid);
         }
         let settings = &self.settings;
-        let held = held(Kind::FederatedTrustDomains, &resource, |spec| {
+        let known = self.federated.remove(&uid);
+        let generation = known.as_ref().map(|known| known.generation);
+        let held = held(Kind::FederatedTrustDomains, &resource, known, |spec| {
             Federated::read(spec, settings)
         });
-        let known = self.federated.insert(uid, held);
-        if known.is_none_or(|known| known.generation != resource.generation) {
+        self.federated.insert(uid, held);
+        if generation != Some(resource.generation) {
             self.unreport_federated();
         }
     }
@@ -287,21 +323,27 @@ impl World {
 
     pub(super) fn federated_by_age(&self) -> impl Iterator<Item = (&Source, &Federated)> {
         let all = self.federated.values();
-        let all = all.filter_map(|held| Some((&*held.source, held.what.as_ref().ok()?)));
+        let all = all.filter_map(|held| Some((&*held.source, held.what()?)));
         let mut all: Vec<_> = all.collect();
         all.sort_by_key(|(source, _)| *source);
         all.into_iter()
     }
 }
 
+/// The resource as it is now. If that cannot be understood, what was `known` before holds.
 fn held<S, T>(
     kind: Kind,
     resource: &Resource<S>,
+    known: Option<Held<T>>,
     read: impl FnOnce(&S) -> Result<T, String>,
 ) -> Held<T> {
     let what = match &resource.spec {
         Ok(spec) => read(spec),
         Err(error) => Err(error.clone()),
+    };
+    let (refusal, form) = match what {
+        Ok(what) => (None, Some((resource.generation, what))),
+        Err(refusal) => (Some(refusal), known.and_then(|known| known.form)),
     };
     Held {
         source: Arc::new(Source {
@@ -312,12 +354,14 @@ fn held<S, T>(
         name: resource.name.clone(),
         generation: resource.generation,
         status: resource.status.clone(),
-        what,
+        refusal,
+        form,
+        is_fallback: false,
     }
 }
 
 /// A static entry that selects one pod competes with what is declared for the pod.
-fn group(entry: &signet_model::Entry) -> Group {
+pub(super) fn group(entry: &signet_model::Entry) -> Group {
     let mut pods = entry.selectors.iter().filter_map(pod_uid);
     match (pods.next(), pods.next()) {
         (Some(uid), None) => Group::Pod(uid.into()),
@@ -329,23 +373,9 @@ fn group(entry: &signet_model::Entry) -> Group {
     }
 }
 
-fn report<T>(held: &Held<T>, figures: Json, problem: Option<String>) -> Report {
-    let refusal = held.what.as_ref().err().cloned();
-    let is_refused = refusal.is_some();
-    let mut problem = refusal.or(problem);
-    if let Some(text) = &mut problem {
-        let end = (0..=MAX_MESSAGE.min(text.len()))
-            .rev()
-            .find(|at| text.is_char_boundary(*at));
-        text.truncate(end.unwrap_or(0));
-    }
-    Report {
-        source: Source::clone(&held.source),
-        name: held.name.clone(),
-        generation: held.generation,
-        figures,
-        problem,
-        is_refused,
-        status: held.status.clone(),
-    }
+/// Cut to a length that a status can have.
+fn cut(text: &str) -> &str {
+    let fits = (0..=MAX_MESSAGE.min(text.len())).rev();
+    let end = fits.into_iter().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
