@@ -340,6 +340,12 @@ impl World {
         found
     }
 
+    /// Whether that is all: false while a resource is refused, and its good form known to nobody.
+    #[must_use]
+    pub fn knows_federated(&self) -> bool {
+        !self.federated.values().any(Held::is_lost)
+    }
+
     /// Who says where pods run.
     #[must_use]
     pub fn whereabouts(&self) -> Arc<Whereabouts> {

@@ -44,25 +44,37 @@ impl Issuer {
     }
 
     fn record_declared(&self, acts: Vec<(&'static str, Arc<Entry>)>) {
-        let request_id = self.random_uuid().to_string();
+        let one = record(self, "", "declared in the cluster");
         for (action, entry) in acts {
             let record = AuditEvent {
-                request_id: request_id.clone(),
-                caller: Actor {
-                    kind: ActorKind::Server,
-                    id: None,
-                },
                 action,
-                entry: None,
-                target: None,
-                credential: None,
-                decision: Decision::Granted,
-                reason: "declared in the cluster".to_owned(),
+                ..one.clone()
             };
-            if let Err(error) = self.audit.record(record.of_entry(&entry)) {
-                tracing::error!(%error, "the record of a declared entry could not be kept");
-            }
+            keep(self, record.of_entry(&entry));
         }
+    }
+}
+
+/// Begins the record of what is done because of the cluster's objects.
+pub(super) fn record(issuer: &Issuer, action: &'static str, reason: &str) -> AuditEvent {
+    AuditEvent {
+        request_id: issuer.random_uuid().to_string(),
+        caller: Actor {
+            kind: ActorKind::Server,
+            id: None,
+        },
+        action,
+        entry: None,
+        target: None,
+        credential: None,
+        decision: Decision::Granted,
+        reason: reason.to_owned(),
+    }
+}
+
+pub(super) fn keep(issuer: &Issuer, record: AuditEvent) {
+    if let Err(error) = issuer.audit.record(record) {
+        tracing::error!(%error, "the record of what the cluster declares could not be kept");
     }
 }
 

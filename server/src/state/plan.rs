@@ -2,6 +2,7 @@
 
 use signet_datastore::records::{Condemnation, Slot, Stored, keys};
 use signet_model::{Change, Entry};
+use signet_spiffe::{Bundle, TrustDomain};
 use std::sync::Arc;
 
 /// What a command wants to change, made from the index. Each record it puts or deletes must still
@@ -46,6 +47,22 @@ impl Plan {
     pub fn delete_entry(self, entry: &Entry) -> Self {
         self.change(Change::DeleteEntry(entry.id.clone()))
             .release(entry)
+    }
+
+    /// Puts a bundle, and a mark that tells whose it is as long as nobody else changes it.
+    #[must_use]
+    pub fn put_marked_bundle(mut self, bundle: Arc<Bundle>, mark: String) -> Self {
+        let owner = keys::bundle(&bundle.trust_domain);
+        self.releases.push(mark.clone());
+        self.claims.push((mark, owner));
+        self.change(Change::PutBundle(bundle))
+    }
+
+    /// Deletes a bundle with its mark.
+    #[must_use]
+    pub fn delete_marked_bundle(mut self, trust_domain: &TrustDomain, mark: String) -> Self {
+        self.releases.push(mark);
+        self.change(Change::DeleteBundle(trust_domain.clone()))
     }
 
     /// Puts a slot of an authority.

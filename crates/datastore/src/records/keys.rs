@@ -93,6 +93,15 @@ pub fn unique_entry(entry: &Entry) -> String {
     unique("entry", parts.into_iter().chain(selectors))
 }
 
+/// The key of the mark that a cluster declared the bundle of a trust domain. Its record is [`owner`], of
+/// the bundle. While bundle and mark were written by the same revision, nobody else has changed the bundle.
+pub fn declared_bundle(cluster: &str, trust_domain: &TrustDomain) -> String {
+    unique(
+        "declared-bundle",
+        [cluster, trust_domain.name()].into_iter(),
+    )
+}
+
 /// `unique/<hash>` over what must be unique. The lengths are hashed too, so that no two lists of
 /// parts run together.
 fn unique<'a>(what: &'a str, parts: impl Iterator<Item = &'a str>) -> String {

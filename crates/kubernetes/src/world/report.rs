@@ -19,6 +19,12 @@ const MAX_MESSAGE: usize = 1024;
 pub(super) const STAYS: &str =
     "; the entries of an earlier generation stay, and no further pod gets one";
 
+/// Said of each trust domain: bundles are not fetched here yet.
+const NOT_FOLLOWED: &str =
+    "the bundle is the one in trustDomainBundle; bundleEndpointURL is not followed";
+const NOT_FETCHED: &str = "bundleEndpointURL is not followed: give the bundle in trustDomainBundle, or set it \
+     with \"bundle set\", and again when it changes";
+
 /// `status.stats` of a `ClusterSPIFFEID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +69,8 @@ pub struct Report {
     pub figures: Json,
     /// What is wrong; `None` if all is well.
     pub problem: Option<String>,
+    /// What is to be known although nothing is wrong.
+    pub note: Option<&'static str>,
     /// Whether the problem is the resource itself, which is not used at all.
     pub is_refused: bool,
     /// `status` as it was read.
@@ -198,9 +206,15 @@ impl World {
             let mut by_age = self.federated_by_age();
             let first = by_age.find(|(_, other)| other.trust_domain == own.trust_domain);
             let masked = first.is_some_and(|(source, _)| *source != *held.source);
-            masked.then(|| "an older resource declares the same trust domain".to_owned())
+            let unset = own.bundle.is_none().then(|| NOT_FETCHED.to_owned());
+            let masked =
+                masked.then(|| "an older resource declares the same trust domain".to_owned());
+            masked.or(unset)
         });
-        self.report(held, json!({}), problem)
+        Report {
+            note: held.what().map(|_| NOT_FOLLOWED),
+            ..self.report(held, json!({}), problem)
+        }
     }
 
     fn report<T>(&self, held: &Held<T>, figures: Json, problem: Option<String>) -> Report {
@@ -219,6 +233,7 @@ impl World {
             figures,
             is_refused: refusal.is_some(),
             problem: refusal.or(problem),
+            note: None,
             status: held.status.clone(),
         }
     }
