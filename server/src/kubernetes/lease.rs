@@ -37,6 +37,7 @@ pub(super) struct Lease {
     /// counts is how long it did not change.
     others: Option<(Value, Instant)>,
     renewed: Option<Instant>,
+    is_failing: bool,
 }
 
 impl Lease {
@@ -47,6 +48,7 @@ impl Lease {
             clock,
             others: None,
             renewed: None,
+            is_failing: false,
         }
     }
 
@@ -59,7 +61,7 @@ impl Lease {
         let mut backoff = Backoff::new(PERIOD, PERIOD, 1.0);
         loop {
             let took = tokio::time::timeout(RENEWED_WITHIN - PERIOD, self.take()).await;
-            let took = took.unwrap_or(Ok(false));
+            let took = took.unwrap_or(Err(ApiError::Late));
             let held = self.held(took);
             if leads.send_replace(held) != held {
                 let holder = &self.settings.holder;
@@ -82,15 +84,38 @@ impl Lease {
     /// What an attempt means: a failed one is no loss before its time.
     fn held(&mut self, took: Result<bool, ApiError>) -> bool {
         match took {
-            Ok(true) => self.renewed = Some(Instant::now()),
-            Ok(false) => {}
-            Err(ApiError::Conflict { .. }) => self.renewed = None,
-            Err(error) => {
-                let error = crate::api::types::chain(&error);
-                tracing::debug!(error, "the lease could not be looked at");
+            Ok(true) => {
+                self.renewed = Some(Instant::now());
+                self.succeeded();
             }
+            Ok(false) => self.succeeded(),
+            Err(ApiError::Conflict { .. }) => self.renewed = None,
+            Err(error) => self.failed(&error),
         }
         self.renewed.is_some_and(|at| at.elapsed() < RENEWED_WITHIN)
+    }
+
+    /// Once loud, then quiet.
+    fn failed(&mut self, error: &ApiError) {
+        let LeaseSettings {
+            namespace, name, ..
+        } = &self.settings;
+        let error = crate::api::types::chain(error);
+        if std::mem::replace(&mut self.is_failing, true) {
+            tracing::debug!(error, "the lease still cannot be had");
+        } else {
+            tracing::warn!(
+                %namespace, lease = %name, error,
+                "the lease can be neither taken nor renewed, and without it nothing that the cluster \
+                 declares is written; trying again"
+            );
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if std::mem::take(&mut self.is_failing) {
+            tracing::info!("the lease can be had again");
+        }
     }
 
     /// Whether it was taken or renewed.

@@ -34,6 +34,7 @@ impl Right {
     fn object(&self) -> [&'static str; 2] {
         match self.resource {
             "events" => ["signet-server-events", "default"],
+            "leases" => ["signet-server-leases", NAMESPACE],
             _ => ["signet-server", NAMESPACE],
         }
     }
@@ -133,11 +134,16 @@ impl Ground {
 
     /// Our server with the account of the manifests.
     pub(super) async fn settings(&self) -> ServerSettings {
+        self.settings_with("").await
+    }
+
+    /// The same, with more lines in the block `kubernetes`.
+    pub(super) async fn settings_with(&self, further: &str) -> ServerSettings {
         let account = self.cluster.kubeconfig_of(NAMESPACE, "signet-server").await;
         let account = account.display();
         let online = format!("kube_config_file = \"{account}\"");
         ServerSettings::new(Maker::Signet)
-            .line(&declared(&online))
+            .line(&declared(&format!("{online}\n {further}")))
             .plugin(attestor(&online))
             .plugin(format!(
                 "  BundlePublisher \"k8s_configmap\" {{ plugin_data {{ clusters = {{ \"demo\" = {{\n    \
@@ -210,6 +216,7 @@ impl Ground {
     async fn until_allowed(&self, right: &Right, answer: &str) {
         let subject = match right.resource {
             "configmaps" => "configmaps/signet-bundle".to_owned(),
+            "leases" if right.verb != "create" => "leases/signet-server".to_owned(),
             "clustertrustbundles" if right.verb == "patch" => {
                 "clustertrustbundles/signet".to_owned()
             }

@@ -240,3 +240,39 @@ async fn without_a_verb_of_those_that_follow_and_tell_the_log_names_it() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn without_a_verb_on_the_lease_the_log_names_it_and_nothing_is_written() {
+    let name = "without_a_verb_on_the_lease_the_log_names_it_and_nothing_is_written";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let rights = examples().join("components/leader-election/rbac.yaml");
+    let rights = rights.display().to_string();
+    ground.cluster.kubectl(&["apply", "-f", &rights]).await;
+    ground.cluster.create(SHOP).await;
+    let election = "leader_election { namespace = \"signet\" }";
+    let settings = ground.settings_with(election).await;
+    let mut server = Server::start(ground.directory.path(), &settings).await;
+    wait::until("the static entry", async || {
+        (entries(&server).await.len() == 1).then_some(())
+    })
+    .await;
+    assert!(!server.log().contains("403"), "{}", server.log());
+    for verb in ["get", "update", "create"] {
+        let mut since = 0;
+        ground
+            .without(&right("role", "leases", verb), async || {
+                server.kill().await;
+                if verb == "create" {
+                    let delete = ["delete", "lease", "signet-server", "-n", "signet"];
+                    ground.cluster.kubectl(&delete).await;
+                }
+                since = server.log().len();
+                server.resume().await;
+                says(&server, since, &format!("the verb {verb} on leases")).await;
+            })
+            .await;
+        says(&server, since, "the lease can be had again").await;
+    }
+}
