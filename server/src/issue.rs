@@ -43,6 +43,12 @@ pub enum IssueFault {
     /// The entry is a pod's that is not seen in the cluster: it is gone, or too new.
     #[error("the pod of the entry is not seen in the cluster: it is gone, or try again")]
     PodNowhere,
+    /// The entry is a pod's, and nothing that was attested says on which node of the cluster the agent is.
+    #[error(
+        "entry not found or not authorized: nothing tells whether its pod runs on the agent's node; attest \
+         agents by k8s_psat, or have parent_id_template name each node's agent"
+    )]
+    PodUnplaced,
     /// The caller has no right to an authority, or no longer.
     #[error("no entry lets the caller have an authority")]
     NotDownstream,
@@ -329,12 +335,14 @@ impl Issuer {
             let agent = snapshot.index.agent(granted.agent());
             let none = SelectorSet::new();
             let selectors = agent.map_or(&none, |agent| &agent.selectors);
-            self.pods.of_entry(granted.entry(), selectors)
+            self.pods
+                .of_entry(granted.entry(), granted.agent(), selectors)
         };
         match place {
             Place::Here | Place::Unknown => Ok(granted),
             Place::Elsewhere => Err(IssueFault::PodElsewhere),
             Place::Nowhere => Err(IssueFault::PodNowhere),
+            Place::Unplaced => Err(IssueFault::PodUnplaced),
         }
     }
 

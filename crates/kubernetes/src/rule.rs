@@ -10,6 +10,7 @@ use signet_model::{Entry, EntryId, Selector, SelectorSet, Stewardship};
 use signet_spiffe::{SpiffeId, TrustDomain};
 
 use crate::labels::LabelSelector;
+use crate::objects::Node;
 use crate::resource::{SpiffeIdSpec, StaticSpec};
 use crate::settings::Settings;
 use crate::template::{Data, Template};
@@ -114,9 +115,9 @@ impl Rule {
         let data = Data {
             pod_meta: Some(&subject.pod["metadata"]),
             pod_spec: Some(&subject.pod["spec"]),
-            ..about_node(settings, subject)
+            ..about_node(settings, &subject.node)
         };
-        let parent_id = id(&settings.parent_id, &about_node(settings, subject));
+        let parent_id = settings.parent_id(&subject.node);
         let parent_id = parent_id.map_err(|error| format!("parent ID: {error}"))?;
         let spiffe_id = id(&self.spiffe_id, &data);
         let spiffe_id = spiffe_id.map_err(|error| format!("spiffeIDTemplate: {error}"))?;
@@ -154,15 +155,28 @@ impl Rule {
     }
 }
 
-fn about_node<'a>(settings: &'a Settings, subject: &'a Subject<'_>) -> Data<'a> {
+impl Settings {
+    /// Whom the entries of a node's pods are for.
+    fn parent_id(&self, node: &Json) -> Result<SpiffeId, String> {
+        id(&self.parent_id, &about_node(self, node))
+    }
+
+    /// The same, for a node as it was watched.
+    pub(crate) fn agent_on(&self, node: &Node) -> Option<SpiffeId> {
+        let node = serde_json::from_str(&node.seen).ok()?;
+        self.parent_id(&node).ok()
+    }
+}
+
+fn about_node<'a>(settings: &'a Settings, node: &'a Json) -> Data<'a> {
     Data {
         trust_domain: settings.trust_domain.name(),
         cluster_name: &settings.cluster_name,
         cluster_domain: &settings.cluster_domain,
         pod_meta: None,
         pod_spec: None,
-        node_meta: &subject.node["metadata"],
-        node_spec: &subject.node["spec"],
+        node_meta: &node["metadata"],
+        node_spec: &node["spec"],
     }
 }
 

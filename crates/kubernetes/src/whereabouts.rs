@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use signet_model::{Entry, SelectorSet};
+use signet_spiffe::SpiffeId;
 
 use crate::rule::pod_uid;
 
@@ -19,10 +20,20 @@ struct Seen {
     id_prefix: String,
     /// The pods' nodes by name.
     pods: HashMap<Arc<str>, Arc<str>>,
-    /// The nodes' UIDs by name.
-    nodes: HashMap<Arc<str>, Arc<str>>,
+    /// The nodes by name.
+    nodes: HashMap<Arc<str>, SeenNode>,
+    /// How many nodes each agent is said to be on.
+    agents: HashMap<SpiffeId, usize>,
     /// Whether both were read whole since this process began.
     is_complete: bool,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeenNode {
+    pub(crate) uid: Arc<str>,
+    /// The agent on it, by the operator's template.
+    pub(crate) agent: Option<SpiffeId>,
 }
 
 /// What is known of the node that asks, by its attestation.
@@ -43,32 +54,33 @@ pub enum Place {
     Elsewhere,
     /// Nowhere, as far as is known: it is gone, or too new.
     Nowhere,
-    /// Nobody can say: pods were not listed yet, or the node did not attest as one of the cluster.
+    /// The agent did not attest as a node of the cluster, nor is it the one agent that the operator's
+    /// template names for a node.
+    Unplaced,
+    /// Nobody can say: pods were not listed yet, or this is no entry for a pod of the cluster.
     Unknown,
 }
 
 impl Whereabouts {
-    /// Whether the pod that an entry was declared for runs on the node of the agent with these
-    /// selectors. Nothing is known of entries that were not declared in the cluster.
+    /// Whether the pod that an entry was declared for runs on the node of this agent, which attested with
+    /// these selectors. Nothing is known of entries that were not declared in the cluster.
+    ///
+    /// An agent that `k8s_psat` placed is where that says. Any other one must have the SPIFFE ID that the
+    /// operator's template makes for the pod's node, and for no other: as one that attests by its cloud
+    /// and is named by the node's `providerID`. An alias for many agents says nothing of where each is.
     #[must_use]
-    pub fn of_entry(&self, entry: &Entry, agent: &SelectorSet) -> Place {
-        {
-            let seen = self.read();
-            if !seen.is_complete || !entry.id.as_str().starts_with(&seen.id_prefix) {
-                return Place::Unknown;
-            }
-            let cluster = fact(agent, "cluster:");
-            if cluster.is_some_and(|cluster| cluster != seen.cluster) {
-                return Place::Elsewhere;
-            }
+    pub fn of_entry(&self, entry: &Entry, agent: &SpiffeId, attested: &SelectorSet) -> Place {
+        let seen = self.read();
+        if !seen.is_complete || !entry.id.as_str().starts_with(&seen.id_prefix) {
+            return Place::Unknown;
         }
-        let asking = AskingNode {
-            name: fact(agent, "agent_node_name:"),
-            uid: fact(agent, "agent_node_uid:"),
+        let Some(pod) = entry.selectors.iter().find_map(pod_uid) else {
+            return Place::Unknown;
         };
-        match entry.selectors.iter().find_map(pod_uid) {
-            Some(uid) => self.of(uid, asking),
-            None => Place::Unknown,
+        match fact(attested, "cluster:") {
+            Some(cluster) if cluster != seen.cluster => Place::Elsewhere,
+            Some(_) => seen.place(pod, asking(attested)),
+            None => seen.place_by_name(pod, agent),
         }
     }
 
@@ -76,19 +88,10 @@ impl Whereabouts {
     #[must_use]
     pub fn of(&self, pod_uid: &str, asking: AskingNode<'_>) -> Place {
         let seen = self.read();
-        if !seen.is_complete {
-            return Place::Unknown;
+        match seen.is_complete {
+            true => seen.place(pod_uid, asking),
+            false => Place::Unknown,
         }
-        let Some(node) = seen.pods.get(pod_uid) else {
-            return Place::Nowhere;
-        };
-        let uid = seen.nodes.get(node);
-        let here = match (asking.uid, uid, asking.name) {
-            (Some(asking), Some(uid), _) => asking == &**uid,
-            (_, _, Some(asking)) => asking == &**node,
-            _ => return Place::Unknown,
-        };
-        if here { Place::Here } else { Place::Elsewhere }
     }
 
     /// Whether everything was read once.
@@ -105,12 +108,24 @@ impl Whereabouts {
         };
     }
 
-    pub(crate) fn node(&self, name: &Arc<str>, uid: Option<&Arc<str>>) {
+    pub(crate) fn node(&self, name: &Arc<str>, node: Option<SeenNode>) {
         let mut seen = self.write();
-        match uid {
-            Some(uid) => seen.nodes.insert(name.clone(), uid.clone()),
+        let agent = node.as_ref().and_then(|node| node.agent.clone());
+        let before = match node {
+            Some(node) => seen.nodes.insert(name.clone(), node),
             None => seen.nodes.remove(name),
         };
+        if let Some(agent) = agent {
+            *seen.agents.entry(agent).or_default() += 1;
+        }
+        if let Some(agent) = before.and_then(|node| node.agent)
+            && let Some(count) = seen.agents.get_mut(&agent)
+        {
+            *count -= 1;
+            if *count == 0 {
+                seen.agents.remove(&agent);
+            }
+        }
     }
 
     pub(crate) fn begin(&self, cluster: &str, id_prefix: String) {
@@ -129,6 +144,43 @@ impl Whereabouts {
 
     fn write(&self) -> RwLockWriteGuard<'_, Seen> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn place(&self, pod_uid: &str, asking: AskingNode<'_>) -> Place {
+        let Some(node) = self.pods.get(pod_uid) else {
+            return Place::Nowhere;
+        };
+        let uid = self.nodes.get(node).map(|node| &node.uid);
+        let here = match (asking.uid, uid, asking.name) {
+            (Some(asking), Some(uid), _) => asking == &**uid,
+            (_, _, Some(asking)) => asking == &**node,
+            _ => return Place::Unplaced,
+        };
+        if here { Place::Here } else { Place::Elsewhere }
+    }
+
+    fn place_by_name(&self, pod_uid: &str, agent: &SpiffeId) -> Place {
+        let Some(node) = self.pods.get(pod_uid) else {
+            return Place::Nowhere;
+        };
+        if self.agents.get(agent) != Some(&1) {
+            return Place::Unplaced;
+        }
+        let there = self.nodes.get(node).and_then(|node| node.agent.as_ref());
+        if there == Some(agent) {
+            Place::Here
+        } else {
+            Place::Elsewhere
+        }
+    }
+}
+
+fn asking(attested: &SelectorSet) -> AskingNode<'_> {
+    AskingNode {
+        name: fact(attested, "agent_node_name:"),
+        uid: fact(attested, "agent_node_uid:"),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::federated::Federated;
 use crate::objects::{Kind, Object};
 use crate::rule::{Identity, Rule};
 use crate::settings::Settings;
-use crate::whereabouts::Whereabouts;
+use crate::whereabouts::{SeenNode, Whereabouts};
 use claim::Claim;
 use kept::AllKept;
 use report::Tally;
@@ -162,8 +162,11 @@ impl World {
                 }
             }
             Object::Node(node) => {
-                let name = node.name.clone();
+                let (name, uid) = (node.name.clone(), node.uid.clone());
+                let agent = self.settings.agent_on(&node);
                 if self.watched.put_node(node) {
+                    let node = SeenNode { uid, agent };
+                    self.watched.whereabouts.node(&name, Some(node));
                     self.mark_node(&name);
                 }
             }

@@ -260,6 +260,7 @@ fn code(fault: &IssueFault) -> Code {
         IssueFault::NotDownstream => Code::PermissionDenied,
         IssueFault::NotAuthorized
         | IssueFault::PodElsewhere
+        | IssueFault::PodUnplaced
         | IssueFault::Refused(Refusal::Disabled) => Code::NotFound,
         IssueFault::PodNowhere => Code::Unavailable,
         IssueFault::Refused(refusal) if !refusal.is_ours() => Code::InvalidArgument,

@@ -47,7 +47,6 @@ impl Watched {
     }
 
     pub(super) fn put_node(&mut self, node: Node) -> bool {
-        self.whereabouts.node(&node.name, Some(&node.uid));
         let known = self.nodes.insert(node.name.clone(), node.clone());
         known.as_ref() != Some(&node)
     }
