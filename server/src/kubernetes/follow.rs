@@ -100,9 +100,11 @@ impl Follower {
 
     async fn list(&mut self) -> Result<(), Halt> {
         let mut keys = HashSet::new();
-        let mut next = None;
+        let (mut next, mut version) = (None, None);
         loop {
             let page = self.api.list(self.collection(), next.as_deref()).await?;
+            // What changed between the pages is told again.
+            let version = version.get_or_insert(page.version).clone();
             for item in page.items {
                 if let Some(object) = self.read(item) {
                     keys.insert(object.key().clone());
@@ -112,7 +114,7 @@ impl Follower {
             next = page.next;
             if next.is_none() {
                 self.send(Seen::Listed(self.kind, keys)).await?;
-                self.version = Some(page.version);
+                self.version = Some(version);
                 self.succeeded();
                 return Ok(());
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
@@ -33,6 +34,10 @@ pub(crate) struct State {
     pub(crate) pods: Vec<Value>,
     /// Answered instead of everything else, as often as there are some.
     pub(crate) instead: Vec<(u16, String)>,
+    /// Methods and parts of paths of requests that are answered by 403.
+    pub(crate) forbidden: Vec<(&'static str, &'static str)>,
+    /// How long the API server takes for each answer.
+    pub(crate) slowness: Duration,
     /// Objects that are listed and watched.
     pub(crate) watched: Objects,
     /// Requests by path.
@@ -237,8 +242,16 @@ where
 {
     let mut stream = BufReader::new(stream);
     while let Some(request) = Request::read(&mut stream).await {
-        if state.lock().unwrap().watched.is_away {
+        let (is_away, slowness) = {
+            let state = state.lock().unwrap();
+            (state.watched.is_away, state.slowness)
+        };
+        // The kubelet is another machine.
+        if is_away && request.path != "/pods" {
             return;
+        }
+        if request.path != "/pods" {
+            tokio::time::sleep(slowness).await;
         }
         if request.path.contains("?watch=true") && request.bearer == SERVER_TOKEN {
             objects::watch(&mut stream, state, &request.path).await;
@@ -303,6 +316,11 @@ fn answer(request: &Request, state: &mut State) -> (u16, String) {
     };
     if request.bearer != known {
         return (401, json!({"kind": "Status", "code": 401}).to_string());
+    }
+    let forbids =
+        |(method, part): &(&str, &str)| request.method == *method && request.path.contains(part);
+    if state.forbidden.iter().any(forbids) {
+        return (403, json!({"kind": "Status", "code": 403}).to_string());
     }
     match &*request.path {
         "/pods" => (

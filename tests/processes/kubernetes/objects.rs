@@ -20,12 +20,24 @@ pub(crate) struct Objects {
     /// Watches of before this number end.
     epoch: u64,
     changed: watch::Sender<u64>,
+    /// Kinds that the API server does not know.
+    pub(crate) unknown: Vec<&'static str>,
+    /// What happens between the first page of the next list and its second.
+    pub(crate) midway: Option<Midway>,
     /// Whether nobody gets an answer.
     pub(crate) is_away: bool,
     /// What was announced.
     pub(crate) events: Vec<Value>,
     /// Lists that were read, by collection.
     pub(crate) lists: BTreeMap<String, usize>,
+}
+
+/// What happens between two pages.
+pub(crate) enum Midway {
+    /// Objects change.
+    Changes(Box<dyn FnOnce(&mut Objects) + Send>),
+    /// The server forgets the list.
+    Forgets,
 }
 
 /// Where objects of a kind are.
@@ -88,6 +100,16 @@ impl Objects {
     pub(crate) fn list(&mut self, path: &str) -> Option<(u16, String)> {
         let (path, query) = path.split_once('?')?;
         let from = parameter(query, "continue");
+        if self.unknown.iter().any(|unknown| path.ends_with(unknown)) {
+            return None;
+        }
+        if from.is_some() {
+            match self.midway.take() {
+                Some(Midway::Changes(change)) => change(self),
+                Some(Midway::Forgets) => return Some((410, "{}".to_owned())),
+                None => {}
+            }
+        }
         *self.lists.entry(path.to_owned()).or_default() += usize::from(from.is_none());
         let all = self.held.iter().filter(|((of, _), _)| of == path);
         let after: Vec<_> = all
