@@ -77,6 +77,7 @@ fn settings() -> Settings {
         class_name: String::new(),
         watch_classless: true,
         parent_id: Settings::default_parent_id(),
+        default_id: None,
     }
 }
 

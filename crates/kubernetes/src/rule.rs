@@ -35,7 +35,7 @@ pub(crate) struct Rule {
 }
 
 /// What all entries of a resource share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Common {
     x509_svid_ttl: Option<Duration>,
     jwt_svid_ttl: Option<Duration>,
@@ -95,6 +95,20 @@ impl Rule {
             with_services: spec.auto_populate_dns_names,
             is_fallback: spec.fallback,
         })
+    }
+
+    /// For every pod that no other rule has an entry for.
+    pub(crate) fn of_the_rest(spiffe_id: Template) -> Self {
+        Self {
+            spiffe_id,
+            dns_names: Vec::new(),
+            selectors: Vec::new(),
+            namespaces: LabelSelector::default(),
+            pods: LabelSelector::default(),
+            common: Common::default(),
+            with_services: false,
+            is_fallback: true,
+        }
     }
 
     pub(crate) fn selects_namespace(&self, labels: &crate::Labels) -> bool {

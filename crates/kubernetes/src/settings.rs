@@ -29,6 +29,8 @@ pub struct Settings {
     pub watch_classless: bool,
     /// The agents' SPIFFE ID, or that of an entry for them.
     pub parent_id: Template,
+    /// The SPIFFE ID of pods for which no `ClusterSPIFFEID` has an entry; nothing for them without one.
+    pub default_id: Option<Template>,
 }
 
 impl Settings {

@@ -11,6 +11,7 @@
 //! ```
 
 mod claim;
+mod configured;
 mod kept;
 mod report;
 #[cfg(test)]
@@ -133,12 +134,13 @@ impl World {
 
     /// As [`World::new`]; where pods run is told in `whereabouts`.
     #[must_use]
-    pub fn new_with(settings: Settings, whereabouts: Arc<Whereabouts>) -> Self {
+    pub fn new_with(mut settings: Settings, whereabouts: Arc<Whereabouts>) -> Self {
+        let configured = settings.default_id.take().map(configured::rule);
         whereabouts.begin(&settings.cluster_name, settings.id_prefix());
         Self {
             settings,
             watched: Watched::new(whereabouts),
-            rules: BTreeMap::new(),
+            rules: configured.into_iter().collect(),
             statics: BTreeMap::new(),
             federated: BTreeMap::new(),
             statics_of: HashMap::new(),
@@ -372,7 +374,11 @@ impl World {
 
     fn keys(&self, kind: Kind) -> Vec<Arc<str>> {
         match kind {
-            Kind::SpiffeIds => self.rules.keys().cloned().collect(),
+            Kind::SpiffeIds => {
+                let all = self.rules.keys();
+                let objects = all.filter(|uid| !configured::is_configuration(uid));
+                objects.cloned().collect()
+            }
             Kind::StaticEntries => self.statics.keys().cloned().collect(),
             Kind::FederatedTrustDomains => self.federated.keys().cloned().collect(),
             _ => self.watched.keys(kind),

@@ -5,6 +5,10 @@ use crate::kubernetes::{Cluster, LeaseSettings};
 use signet_kubernetes::{IgnoredNamespaces, Settings, Template};
 use signet_spiffe::TrustDomain;
 
+fn template(text: &str) -> Template {
+    Template::parse(text).expect("checked with the configuration")
+}
+
 pub(super) fn cluster(
     settings: &KubernetesSettings,
     trust_domain: &TrustDomain,
@@ -21,8 +25,8 @@ pub(super) fn cluster(
             ignored: IgnoredNamespaces::parse(ignored).expect("checked with the configuration"),
             class_name: settings.class_name.clone(),
             watch_classless: settings.watch_classless,
-            parent_id: Template::parse(&settings.parent_id_template)
-                .expect("checked with the configuration"),
+            parent_id: template(&settings.parent_id_template),
+            default_id: settings.default_spiffe_id_template.as_deref().map(template),
         },
         lease: lease.map(|(namespace, name)| LeaseSettings {
             namespace,

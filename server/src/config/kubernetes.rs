@@ -1,11 +1,11 @@
 //! The `kubernetes` block of `server`: the cluster whose objects declare entries. Its keys are those of
-//! spire-controller-manager's configuration, in the spelling of this file.
+//! spire-controller-manager's configuration, in the spelling of this file, and one of our own.
 
 use signet_cluster::{InCluster, Name, Reach};
 use signet_config::{Key, Lookup, Section, Unknown};
 use signet_kubernetes::{DEFAULT_IGNORED, DEFAULT_PARENT_ID_TEMPLATE, IgnoredNamespaces, Template};
 
-pub(super) const KEYS: [Key; 18] = [
+pub(super) const KEYS: [Key; 19] = [
     Key::implemented("cluster_name"),
     Key::implemented("cluster_domain"),
     Key::implemented("kube_config_file"),
@@ -13,6 +13,7 @@ pub(super) const KEYS: [Key; 18] = [
     Key::implemented("class_name"),
     Key::implemented("watch_classless"),
     Key::implemented("parent_id_template"),
+    Key::implemented("default_spiffe_id_template"),
     Key::implemented("leader_election"),
     Key::refused(
         "entry_id_prefix",
@@ -73,6 +74,8 @@ pub struct KubernetesSettings {
     pub watch_classless: bool,
     /// `parent_id_template`: one that can be read.
     pub parent_id_template: String,
+    /// `default_spiffe_id_template`: one that can be read.
+    pub default_spiffe_id_template: Option<String>,
     /// `leader_election`: namespace and name of the lease.
     pub lease: Option<(Name, Name)>,
 }
@@ -87,14 +90,16 @@ pub(super) fn read(server: &Section<'_>, environment: Lookup<'_>) -> Option<Kube
     let reach = reach(&block, environment);
     let ignored = ignored(&block);
     let lease = lease(&block);
-    let template = block.parsed("parent_id_template", |text| {
-        Template::parse(text).map(|_| text.to_owned())
-    });
+    let template =
+        |key: &str| block.parsed(key, |text| Template::parse(text).map(|_| text.to_owned()));
+    let parent = template("parent_id_template");
     Some(KubernetesSettings {
         cluster_domain: text("cluster_domain", DEFAULT_DOMAIN),
         class_name: text("class_name", ""),
         watch_classless: block.bool("watch_classless").unwrap_or(false),
-        parent_id_template: template.unwrap_or_else(|| DEFAULT_PARENT_ID_TEMPLATE.to_owned()),
+        parent_id_template: parent.unwrap_or_else(|| DEFAULT_PARENT_ID_TEMPLATE.to_owned()),
+        default_spiffe_id_template: template("default_spiffe_id_template")
+            .filter(|text| !text.is_empty()),
         cluster_name: cluster_name(&block)?,
         reach: reach?,
         ignored,

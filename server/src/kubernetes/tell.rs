@@ -1,6 +1,6 @@
 //! Telling resources what became of them: their status, and an event when something goes wrong or is
-//! right again. An API server that is slow holds up nothing else; of several reports on one resource
-//! the latest is told.
+//! right again. What is wrong with the rule in the configuration is logged. An API server that is slow
+//! holds up nothing else; of several reports on one resource the latest is told.
 
 use serde_json::{Value, json};
 use signet_cluster::{Api, ApiError, Collection, Name, Written};
@@ -149,6 +149,10 @@ impl Teller {
     async fn run(&mut self, told: &Told) {
         loop {
             let report = told.next().await;
+            if report.source.is_configuration() {
+                self.log(report);
+                continue;
+            }
             match self.tell(&report).await {
                 Ok(()) => self.succeeded(report.source.kind),
                 // It is gone, and with it whom to tell.
@@ -185,6 +189,21 @@ impl Teller {
                 resource = kind.plural(),
                 "resources are told their status again"
             );
+        }
+    }
+
+    /// What is wrong with the configuration's own rule stands in the log, once.
+    fn log(&mut self, report: Report) {
+        let problem = json!(report.problem);
+        let last = self.last.insert(report.source, problem.clone());
+        if last.unwrap_or_default() == problem {
+            return;
+        }
+        match report.problem {
+            Some(problem) => {
+                tracing::warn!(problem, "a pod does not go with default_spiffe_id_template");
+            }
+            None => tracing::info!("all pods go with default_spiffe_id_template"),
         }
     }
 

@@ -12,6 +12,7 @@ use signet_spiffe::{SpiffeId, TrustDomain};
 use super::{Change, World};
 use crate::objects::{Kind, Object};
 use crate::settings::{IgnoredNamespaces, Settings};
+use crate::template::Template;
 use crate::whereabouts::{AskingNode, Place};
 
 fn settings() -> Settings {
@@ -23,6 +24,7 @@ fn settings() -> Settings {
         class_name: String::new(),
         watch_classless: true,
         parent_id: Settings::default_parent_id(),
+        default_id: None,
     }
 }
 
@@ -34,7 +36,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self::of(World::new(settings()))
+        Self::with(settings())
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self::of(World::new(settings))
     }
 
     fn of(world: World) -> Self {
@@ -273,6 +279,46 @@ fn a_fallback_is_silent_where_another_has_spoken() {
     assert_eq!(scene.world.stats("uid-rest").unwrap().pods_selected, 2);
     scene.gone(Kind::SpiffeIds, "uid-web");
     assert_eq!(scene.ids(), ["/rest", "/rest"]);
+}
+
+/// A scene in whose configuration this is the SPIFFE ID of the rest, with a pod.
+fn configured(spiffe_id: &str) -> Scene {
+    let mut scene = Scene::with(Settings {
+        default_id: Some(Template::parse(spiffe_id).unwrap()),
+        ..settings()
+    });
+    scene.put(Kind::Pods, pod("shop", "p1", "node-1"));
+    scene
+}
+
+#[test]
+fn what_no_resource_has_an_identity_for_gets_that_of_the_configuration() {
+    let mut scene = configured("spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}");
+    scene.put(Kind::Pods, pod("kube-system", "p2", "node-1"));
+    assert_eq!(scene.ids(), ["/ns/shop"]);
+    scene.put(Kind::SpiffeIds, rule_of("web", 2, "web", json!({})));
+    assert_eq!(scene.ids(), ["/web"]);
+    scene.gone(Kind::SpiffeIds, "uid-web");
+    assert_eq!(scene.ids(), ["/ns/shop"]);
+    // A new list of resources is not about it.
+    scene.world.listed(Kind::SpiffeIds, &HashSet::new());
+    assert_eq!(scene.ids(), ["/ns/shop"]);
+    let entries: Vec<_> = scene.entries.values().cloned().collect();
+    assert_eq!(scene.world.audit(&entries), []);
+    assert!(scene.world.is_settled());
+}
+
+#[test]
+fn a_pod_that_does_not_go_with_the_configuration_is_reported_as_its_fault() {
+    let mut scene = configured("spiffe://{{ .TrustDomain }}/{{ .PodMeta.Labels.nothing }}");
+    assert_eq!(scene.ids(), Vec::<String>::new());
+    let reports = scene.world.reports();
+    let [report] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert!(report.source.is_configuration());
+    let problem = report.problem.as_ref().unwrap();
+    assert!(problem.contains("is no SPIFFE ID"), "{problem}");
 }
 
 #[test]
@@ -704,7 +750,8 @@ fn the_oldest_resource_speaks_for_a_trust_domain() {
     );
     scene.gone(Kind::FederatedTrustDomains, "uid-old");
     assert_eq!(urls(&scene), ["https://bundle.other.org/"]);
-    assert_eq!(scene.problem_of("young"), None);
+    let problem = scene.problem_of("young").unwrap();
+    assert!(problem.contains("is not followed"), "{problem}");
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn the_name_of_the_cluster_is_all_that_a_pod_needs() {
         (&*settings.class_name, settings.watch_classless),
         ("", false)
     );
+    assert_eq!(settings.default_spiffe_id_template, None);
     assert_eq!(settings.lease, None);
     assert_eq!(quiet(MINIMAL).kubernetes, None);
 }
@@ -46,6 +47,7 @@ fn every_key_of_the_block_is_read() {
     let settings = settings(&format!(
         "{LEAST}\ncluster_domain = \"c.example\"\nignore_namespaces = []\nclass_name = \"mine\"\n\
          watch_classless = true\nparent_id_template = \"spiffe://{{{{ .TrustDomain }}}}/n\"\n\
+         default_spiffe_id_template = \"spiffe://{{{{ .TrustDomain }}}}/p\"\n\
          leader_election {{ namespace = \"signet\" }}"
     ));
     assert_eq!(settings.reach, Reach::Kubeconfig("/k".into()));
@@ -56,6 +58,8 @@ fn every_key_of_the_block_is_read() {
         ("mine", true)
     );
     assert_eq!(settings.parent_id_template, "spiffe://{{ .TrustDomain }}/n");
+    let of_the_rest = settings.default_spiffe_id_template.as_deref();
+    assert_eq!(of_the_rest, Some("spiffe://{{ .TrustDomain }}/p"));
     let (namespace, name) = settings.lease.expect("a lease");
     assert_eq!(
         (namespace.as_str(), name.as_str()),
@@ -79,6 +83,10 @@ fn what_cannot_work_is_refused_by_its_key() {
         (
             &format!("{LEAST}\nparent_id_template = \"{{{{ x\""),
             "parent_id_template",
+        ),
+        (
+            &format!("{LEAST}\ndefault_spiffe_id_template = \"{{{{ lower .PodMeta.Name }}}}\""),
+            "default_spiffe_id_template",
         ),
         (
             &format!("{LEAST}\nleader_election {{ name = \"x\" }}"),
