@@ -22,6 +22,7 @@ fn cluster(world: &World) -> Cluster {
         class_name: String::new(),
         watch_classless: true,
         parent_id: Settings::default_parent_id(),
+        default_id: None,
     };
     Cluster::new_with(settings, world.server.issuer().pods.clone())
 }

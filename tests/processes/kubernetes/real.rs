@@ -30,12 +30,11 @@ pub(super) const fn right(kind: &'static str, resource: &'static str, verb: &'st
 }
 
 impl Right {
-    /// Name and namespace of the RBAC object.
-    fn object(&self) -> [&'static str; 2] {
+    /// The name of the RBAC object.
+    fn object(&self) -> &'static str {
         match self.resource {
-            "events" => ["signet-server-events", "default"],
-            "leases" => ["signet-server-leases", NAMESPACE],
-            _ => ["signet-server", NAMESPACE],
+            "leases" => "signet-server-leases",
+            _ => "signet-server",
         }
     }
 
@@ -76,6 +75,7 @@ const PUBLISHING: [(Right, Option<&str>); 3] = [
 /// The cluster with the manifests applied, and a node with an agent's pod.
 pub(super) struct Ground {
     pub(super) cluster: ApiServer,
+    namespace: &'static str,
     pub(super) directory: TempDir,
     pub(super) node_uid: String,
 }
@@ -84,22 +84,34 @@ impl Ground {
     pub(super) async fn new(name: &str) -> Option<Self> {
         let directory = directory();
         let cluster = ApiServer::start(directory.path(), name).await?;
-        let manifests = examples().display().to_string();
+        Some(Self::of(cluster, directory, &examples(), NAMESPACE).await)
+    }
+
+    /// What comes of one command, as the guide gives it.
+    async fn of(
+        cluster: ApiServer,
+        directory: TempDir,
+        manifests: &Path,
+        namespace: &'static str,
+    ) -> Self {
+        let manifests = manifests.display().to_string();
         cluster.kubectl(&["apply", "-k", &manifests]).await;
-        cluster.create(NODE_WITH_AGENT).await;
+        let node_with_agent = NODE_WITH_AGENT.replace("NAMESPACE", namespace);
+        cluster.create(&node_with_agent).await;
         let node_uid = uid(&cluster, &["node", "node-1"]).await;
-        Some(Self {
+        Self {
             cluster,
+            namespace,
             directory,
             node_uid,
-        })
+        }
     }
 
     /// A token for the agent's pod, as the kubelet would ask for it.
     async fn token(&self, audience: &str) -> PathBuf {
         let pod = uid(
             &self.cluster,
-            &["pod", "-n", NAMESPACE, "signet-agent-x7k2p"],
+            &["pod", "-n", self.namespace, "signet-agent-x7k2p"],
         )
         .await;
         let token = self
@@ -109,7 +121,7 @@ impl Ground {
                 "token",
                 "signet-agent",
                 "-n",
-                NAMESPACE,
+                self.namespace,
                 "--audience",
                 audience,
                 "--bound-object-kind=Pod",
@@ -132,25 +144,43 @@ impl Ground {
         AgentSettings::new(Maker::Signet, Attestation::Plugin(plugin))
     }
 
-    /// Our server with the account of the manifests.
+    /// Our server with the account of the manifests and what their configuration says.
     pub(super) async fn settings(&self) -> ServerSettings {
         self.settings_with("").await
     }
 
     /// The same, with more lines in the block `kubernetes`.
     pub(super) async fn settings_with(&self, further: &str) -> ServerSettings {
-        let account = self.cluster.kubeconfig_of(NAMESPACE, "signet-server").await;
+        let account = self
+            .cluster
+            .kubeconfig_of(self.namespace, "signet-server")
+            .await;
         let account = account.display();
-        let online = format!("kube_config_file = \"{account}\"");
+        let whole = std::fs::read_to_string(examples().join("base/server.conf")).unwrap();
+        let whole = whole
+            .replace("$POD_NAMESPACE", self.namespace)
+            .replace("$CLUSTER_NAME", "demo");
+        let between = |from: &str, to: &str| {
+            let (_, block) = whole.split_once(from).unwrap();
+            block.split_once(to).unwrap().0.to_owned()
+        };
+        // It is in no pod.
+        let declared = between("kubernetes {", "\n    }");
+        let plugins = between("plugins {", "\n}").replacen(
+            "service_account_allow_list",
+            &format!("kube_config_file = \"{account}\"\nservice_account_allow_list"),
+            1,
+        );
+        let plugins = plugins.replacen(
+            "configmap_name",
+            &format!("kubeconfig_path = \"{account}\"\nconfigmap_name"),
+            1,
+        );
         ServerSettings::new(Maker::Signet)
-            .line(&declared(&format!("{online}\n {further}")))
-            .plugin(attestor(&online))
-            .plugin(format!(
-                "  BundlePublisher \"k8s_configmap\" {{ plugin_data {{ clusters = {{ \"demo\" = {{\n    \
-                 namespace = \"{NAMESPACE}\"\n    configmap_name = \"signet-bundle\"\n    \
-                 configmap_key = \"bundle.pem\"\n    format = \"pem\"\n    \
-                 cluster_trust_bundle_name = \"signet\"\n    kubeconfig_path = \"{account}\"\n  }} }} }} }}\n"
+            .line(&format!(
+                "kubernetes {{\n kube_config_file = \"{account}\"{declared}\n {further}\n }}"
             ))
+            .plugin(plugins)
     }
 
     async fn published(&self) -> String {
@@ -160,7 +190,7 @@ impl Ground {
                 "get",
                 "configmap",
                 "-n",
-                NAMESPACE,
+                self.namespace,
                 "signet-bundle",
                 "-o",
                 "jsonpath={.data.bundle\\.pem}",
@@ -171,8 +201,8 @@ impl Ground {
 
     /// Takes one right away for as long as `within` runs.
     pub(super) async fn without(&self, right: &Right, within: impl AsyncFnOnce()) {
-        let [name, namespace] = right.object();
-        let get = ["get", right.kind, name, "-n", namespace, "-o", "json"];
+        let get = ["get", right.kind, right.object(), "-n", NAMESPACE];
+        let get = [&get[..], &["-o", "json"]].concat();
         let whole = self.cluster.kubectl(&get).await;
         let mut less: Value = serde_json::from_str(&whole).unwrap();
         let rules = less["rules"].as_array_mut().unwrap();
@@ -234,7 +264,7 @@ impl Ground {
                 resource,
                 &subresource,
                 "-n",
-                right.object()[1],
+                NAMESPACE,
                 "--as",
                 SERVER,
             ];
@@ -266,7 +296,7 @@ apiVersion: v1
 kind: Pod
 metadata:
   name: signet-agent-x7k2p
-  namespace: signet
+  namespace: NAMESPACE
 spec:
   serviceAccountName: signet-agent
   nodeName: node-1
@@ -278,12 +308,15 @@ pub(super) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes")
 }
 
-/// The block of the manifests, for a server that is in no pod.
-fn declared(online: &str) -> String {
-    let whole = std::fs::read_to_string(examples().join("base/server.conf")).unwrap();
-    let (_, block) = whole.split_once("kubernetes {").unwrap();
-    let (block, _) = block.split_once('}').unwrap();
-    format!("kubernetes {{ {block}\n {online}\n }}")
+/// A kustomization of a user in a folder of its own.
+fn kustomization(folder: &Path, text: &str) {
+    std::fs::create_dir_all(folder).unwrap();
+    // kustomize takes no absolute paths.
+    let up = "../".repeat(folder.components().count() - 1);
+    let manifests = examples().canonicalize().unwrap();
+    let signet = format!("{up}{}", manifests.display()).replace("//", "/");
+    let text = text.replace("SIGNET", &signet);
+    std::fs::write(folder.join("kustomization.yaml"), text).unwrap();
 }
 
 async fn uid(cluster: &ApiServer, object: &[&str]) -> String {
@@ -439,6 +472,7 @@ async fn without_the_api_server_a_token_is_verified_by_the_keys_that_it_publishe
         cluster,
         directory,
         node_uid,
+        ..
     } = ground;
     drop(cluster);
     let _agent = Agent::start(directory.path(), &server, &Ground::agent(&token)).await;
@@ -454,20 +488,12 @@ async fn the_api_server_takes_every_variant_of_the_manifests() {
     let folder = examples();
     let mut variants = vec![folder.clone(), folder.join("base")];
     for component in std::fs::read_dir(folder.join("components")).unwrap() {
-        let component = component.unwrap();
-        let variant = ground.directory.path().join(component.file_name());
-        std::fs::create_dir(&variant).unwrap();
-        // kustomize takes no absolute paths.
-        let up = "../".repeat(variant.components().count() - 1);
-        let at = |path: &Path| {
-            format!("{up}{}", path.canonicalize().unwrap().display()).replace("//", "/")
-        };
-        let text = format!(
-            "resources: [{}]\ncomponents: [{}]\n",
-            at(&folder.join("base")),
-            at(&component.path())
-        );
-        std::fs::write(variant.join("kustomization.yaml"), text).unwrap();
+        let component = component.unwrap().file_name();
+        let variant = ground.directory.path().join(&component);
+        let component = component.display();
+        let text =
+            format!("resources: [SIGNET/base]\ncomponents: [SIGNET/components/{component}]\n");
+        kustomization(&variant, &text);
         variants.push(variant);
     }
     assert!(variants.len() > 4, "{variants:?}");
@@ -519,4 +545,43 @@ async fn the_api_server_takes_the_rendered_chart() {
         let taken = ground.cluster.kubectl(&apply).await;
         assert!(taken.contains("statefulset.apps/signet-server"), "{taken}");
     }
+}
+
+#[tokio::test]
+async fn a_kustomization_of_ones_own_puts_all_of_it_into_another_namespace() {
+    let name = "a_kustomization_of_ones_own_puts_all_of_it_into_another_namespace";
+    let directory = directory();
+    let Some(cluster) = ApiServer::start(directory.path(), name).await else {
+        return;
+    };
+    let own = directory.path().join("own");
+    let text = "namespace: other\nresources: [SIGNET]\nconfigMapGenerator:\n- name: signet-settings\n  \
+                behavior: merge\n  literals: [TRUST_DOMAIN=prod.example]\n";
+    kustomization(&own, text);
+    let ground = Ground::of(cluster, directory, &own, "other").await;
+    let list = ["get", "all,cm,sa,role,rolebinding,netpol,pdb", "-n"];
+    let left = ground
+        .cluster
+        .kubectl(&[&list[..], &["signet"]].concat())
+        .await;
+    assert_eq!(left.trim(), "", "what is there of the other namespace");
+    let mut server = Server::start(ground.directory.path(), &ground.settings().await).await;
+    wait::until("a published bundle", async || {
+        (!ground.published().await.is_empty()).then_some(())
+    })
+    .await;
+    let token = ground.token("spire-server").await;
+    let _agent = Agent::start(ground.directory.path(), &server, &Ground::agent(&token)).await;
+    // A problem of a resource makes an event.
+    let wrong = "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {name: wrong}\nspec: \
+                 {spiffeIDTemplate: \"{{ nothing }}\"}\n";
+    ground.cluster.create(wrong).await;
+    wait::until("the event", async || {
+        let events = ["get", "events", "-n", "default", "-o", "name"];
+        let kept = ground.cluster.kubectl(&events).await;
+        kept.contains("event/wrong.").then_some(())
+    })
+    .await;
+    assert!(!server.log().contains("403"), "{}", server.log());
+    server.kill().await;
 }

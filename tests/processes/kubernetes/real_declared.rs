@@ -17,7 +17,7 @@ metadata: {name: web, namespace: shop}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: web, namespace: shop}
+metadata: {name: web, namespace: shop, labels: {app: web}}
 spec:
   serviceAccountName: web
   nodeName: node-1
@@ -59,7 +59,7 @@ const FOLLOWED: [&str; 7] = [
 
 const STATUS: [(&str, Right); 3] = [
     (
-        "clusterspiffeid/by-service-account",
+        "clusterspiffeid/by-app",
         right("clusterrole", "clusterspiffeids/status", "patch"),
     ),
     (
@@ -127,11 +127,11 @@ async fn a_pod_that_a_resource_selects_has_an_entry_while_it_is_there() {
     let of_pod = |all: &[Value]| {
         let mut found = all.iter();
         found
-            .find(|entry| entry["spiffe_id"]["path"] == "/ns/shop/sa/web")
+            .find(|entry| entry["spiffe_id"]["path"] == "/ns/shop/app/web")
             .cloned()
     };
     assert_eq!(of_pod(&made).unwrap()["parent_id"]["path"], parent);
-    let status = told(&ground, "clusterspiffeid/by-service-account").await;
+    let status = told(&ground, "clusterspiffeid/by-app").await;
     assert_eq!(status["conditions"][0]["status"], "True", "{status}");
     assert_eq!(status["stats"]["podsSelected"], 1, "{status}");
     let status = told(&ground, "clusterstaticentry/db").await;
@@ -151,6 +151,36 @@ async fn a_pod_that_a_resource_selects_has_an_entry_while_it_is_there() {
         of_pod(&entries(&server).await).is_none().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn after_one_command_every_pod_has_an_identity() {
+    let name = "after_one_command_every_pod_has_an_identity";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let server = Server::start(ground.directory.path(), &ground.settings().await).await;
+    ground.cluster.create(SHOP).await;
+    let paths = async || {
+        let all = entries(&server).await.into_iter();
+        let paths = all.map(|entry| entry["spiffe_id"]["path"].as_str().unwrap().to_owned());
+        paths.collect::<Vec<_>>()
+    };
+    let has = async |path: &str| paths().await.iter().any(|one| one == path).then_some(());
+    wait::until("its entry", async || has("/ns/shop/sa/web").await).await;
+    wait::until("the static entry", async || has("/db").await).await;
+    // The agent's own pod is in a namespace that gets none.
+    assert_eq!(paths().await.len(), 2);
+    let special = "apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {name: special}\nspec: \
+                   {spiffeIDTemplate: \"spiffe://{{ .TrustDomain }}/special\"}\n";
+    ground.cluster.create(special).await;
+    wait::until("what a resource says", async || has("/special").await).await;
+    assert_eq!(has("/ns/shop/sa/web").await, None);
+    ground
+        .cluster
+        .kubectl(&["delete", "clusterspiffeid", "special"])
+        .await;
+    wait::until("the default", async || has("/ns/shop/sa/web").await).await;
 }
 
 #[tokio::test]
@@ -231,7 +261,7 @@ async fn without_a_verb_of_those_that_follow_and_tell_the_log_names_it() {
             .await;
     }
     let since = server.log().len();
-    let events = right("role", "events", "create");
+    let events = right("clusterrole", "events", "create");
     ground
         .without(&events, async || {
             let wrong = json!({"spiffeIDTemplate": "{{ nothing }}"});

@@ -1,6 +1,6 @@
 //! The samples in `examples/` start, show true defaults and name every key.
 
-use signet_config::Class;
+use signet_config::{Class, Lookup};
 
 use super::*;
 
@@ -88,18 +88,27 @@ fn the_configuration_of_the_manifests_starts() {
         ..AgentFlags::default()
     };
     let environment = |name: &str| (name == "NODE_NAME").then(|| "node-1".to_owned());
-    let (config, warnings) = load(&path, &flags, None, &environment).expect("accepted");
+    let variables = |name: &str| match name {
+        "TRUST_DOMAIN" => Some("example.org".to_owned()),
+        "CLUSTER_NAME" => Some("demo".to_owned()),
+        "POD_NAMESPACE" => Some("signet".to_owned()),
+        _ => None,
+    };
+    let load = |flags: &AgentFlags, environment: Lookup<'_>| {
+        load(&path, flags, Some(&variables), environment)
+    };
+    let (config, warnings) = load(&flags, &environment).expect("accepted");
     assert_eq!(warnings, []);
     let csi = config.csi.expect("with a storage driver");
     assert_eq!(csi.folder, Path::new("/run/spire/agent-sockets"));
     assert_eq!(csi.node, "node-1");
-    let refused = load(&path, &flags, None, &|_| None).expect_err("without the node's name");
+    let refused = load(&flags, &|_| None).expect_err("without the node's name");
     assert!(refused.to_string().contains("NODE_NAME"), "{refused}");
     let relative = AgentFlags {
         csi_kubelet_dir: Some("kubelet".to_owned()),
         ..AgentFlags::default()
     };
-    let refused = load(&path, &relative, None, &environment).expect_err("a relative folder");
+    let refused = load(&relative, &environment).expect_err("a relative folder");
     assert!(
         refused.to_string().contains("must be absolute"),
         "{refused}"

@@ -90,13 +90,27 @@ fn every_implemented_key_stands_in_a_sample() {
     }
 }
 
+fn variables_of_manifests(name: &str) -> Option<String> {
+    match name {
+        "TRUST_DOMAIN" => Some("example.org".to_owned()),
+        "CLUSTER_NAME" => Some("demo".to_owned()),
+        "POD_NAMESPACE" => Some("signet".to_owned()),
+        _ => None,
+    }
+}
+
 #[test]
 fn the_configuration_of_the_manifests_starts_in_a_pod() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes/base/server.conf");
-    let outcome = load(&path, &ServerFlags::default(), None, &in_a_pod);
+    let flags = ServerFlags::default();
+    let outcome = load(&path, &flags, Some(&variables_of_manifests), &in_a_pod);
     let (config, warnings) = outcome.expect("accepted");
     assert_eq!(warnings, []);
+    assert_eq!(config.trust_domain.name(), "example.org");
+    let cluster = config.kubernetes.expect("a cluster");
+    assert_eq!(cluster.cluster_name, "demo");
+    assert_eq!(cluster.ignored[2], "^signet$");
     assert_eq!(config.publishers.len(), 1);
     assert!(config.health.is_some());
 }
