@@ -100,7 +100,7 @@ async fn a_pods_identity_is_signed_for_its_node_alone() {
         (&["cluster:demo", "agent_node_name:node-2"], Code::NotFound),
         (&["cluster:demo", "agent_node_name:node-1"], Code::Ok),
         (&["cluster:other", "agent_node_uid:n1"], Code::NotFound),
-        (&["agent_sa:agent"], Code::Ok),
+        (&["agent_sa:agent"], Code::NotFound),
     ] {
         on_node(&world, &node, facts).await;
         assert_eq!(outcome(&node, &entry).await, code, "{facts:?}");
