@@ -37,9 +37,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Objects that were read and not yet looked at: what is over this waits at the API server.
 const MAX_SEEN: usize = 1024;
-/// Groups that are worked out between two looks at what was seen: with ten resources for each pod this
-/// makes about as many entries as one commit should have.
-const GROUPS: usize = 50;
+/// Groups that are worked out between two looks at what was seen, unless they make a whole batch before.
+const GROUPS: usize = 250;
 /// Entries of one commit.
 const BATCH: usize = 500;
 /// What the server has is compared with what is declared this often: somebody may have changed an entry
@@ -185,7 +184,7 @@ impl Reconciler {
         }
         self.bundles.follow(&self.issuer, &self.world).await?;
         if self.waiting.is_empty() {
-            self.waiting.extend(self.world.settle(GROUPS));
+            self.waiting.extend(self.world.settle(GROUPS, BATCH));
         }
         if self.waiting.is_empty() && self.world.is_settled() && !self.is_audited {
             self.audit();

@@ -107,7 +107,7 @@ fn complete(world: &mut World) {
 fn settle(world: &mut World) -> usize {
     let mut count = 0;
     while !world.is_settled() {
-        let changes = world.settle(50);
+        let changes = world.settle(250, 500);
         count += changes
             .iter()
             .filter(|change| matches!(change, Change::Set { .. }))

@@ -117,7 +117,7 @@ pub struct Node {
     /// Another node of the same name has another.
     pub uid: Arc<str>,
     /// `{"metadata", "spec"}` as templates see it.
-    pub(crate) seen: Box<str>,
+    pub(crate) seen: Json,
 }
 
 /// A pod.
@@ -210,7 +210,7 @@ impl Object {
             Kind::Nodes => Self::Node(Node {
                 name: meta.name.into(),
                 uid: meta.uid.into(),
-                seen: seen(&raw.metadata, kept_node_spec(&raw.spec)),
+                seen: json!({"metadata": kept_meta(&raw.metadata), "spec": kept_node_spec(&raw.spec)}),
             }),
             Kind::Pods => Self::Pod(pod(meta, &raw)),
             Kind::EndpointSlices => Self::EndpointSlice(slice(meta, &raw)),

@@ -52,7 +52,9 @@ pub(crate) struct Subject<'a> {
     pub(crate) namespace_labels: &'a crate::Labels,
     pub(crate) labels: crate::Labels,
     pub(crate) pod: Json,
-    pub(crate) node: Json,
+    pub(crate) node: &'a Json,
+    /// Whom entries are for; `None` if the node was not seen.
+    pub(crate) parent_id: Option<Result<SpiffeId, String>>,
     /// Services that the pod stands behind, as name and namespace.
     pub(crate) services: Vec<(&'a str, &'a str)>,
 }
@@ -129,10 +131,13 @@ impl Rule {
         let data = Data {
             pod_meta: Some(&subject.pod["metadata"]),
             pod_spec: Some(&subject.pod["spec"]),
-            ..about_node(settings, &subject.node)
+            ..about_node(settings, subject.node)
         };
-        let parent_id = settings.parent_id(&subject.node);
-        let parent_id = parent_id.map_err(|error| format!("parent ID: {error}"))?;
+        let parent_id = match &subject.parent_id {
+            Some(Ok(parent_id)) => parent_id.clone(),
+            Some(Err(error)) => return Err(format!("parent ID: {error}")),
+            None => return Err("its node is not known yet".to_owned()),
+        };
         let spiffe_id = id(&self.spiffe_id, &data);
         let spiffe_id = spiffe_id.map_err(|error| format!("spiffeIDTemplate: {error}"))?;
         let mut selectors = SelectorSet::new();
@@ -171,14 +176,8 @@ impl Rule {
 
 impl Settings {
     /// Whom the entries of a node's pods are for.
-    fn parent_id(&self, node: &Json) -> Result<SpiffeId, String> {
-        id(&self.parent_id, &about_node(self, node))
-    }
-
-    /// The same, for a node as it was watched.
-    pub(crate) fn agent_on(&self, node: &Node) -> Option<SpiffeId> {
-        let node = serde_json::from_str(&node.seen).ok()?;
-        self.parent_id(&node).ok()
+    pub(crate) fn parent_id(&self, node: &Node) -> Result<SpiffeId, String> {
+        id(&self.parent_id, &about_node(self, &node.seen))
     }
 }
 

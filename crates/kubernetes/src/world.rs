@@ -13,6 +13,7 @@
 mod claim;
 mod configured;
 mod kept;
+mod marked;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::settings::Settings;
 use crate::whereabouts::{SeenNode, Whereabouts};
 use claim::Claim;
 use kept::AllKept;
+use marked::Marked;
 use report::Tally;
 use watched::Watched;
 
@@ -116,7 +118,7 @@ pub struct World {
     /// Entries of resources whose good form is not known any more.
     kept: AllKept,
     groups: HashMap<Group, Vec<Claim>>,
-    marked: BTreeSet<Group>,
+    marked: Marked,
     listed: BTreeSet<Kind>,
     tallies: HashMap<Arc<str>, Tally>,
     /// Resources whose status may differ from what was reported.
@@ -146,7 +148,7 @@ impl World {
             statics_of: HashMap::new(),
             kept: AllKept::default(),
             groups: HashMap::new(),
-            marked: BTreeSet::new(),
+            marked: Marked::default(),
             listed: BTreeSet::new(),
             tallies: HashMap::new(),
             unreported: BTreeSet::new(),
@@ -165,7 +167,7 @@ impl World {
             }
             Object::Node(node) => {
                 let (name, uid) = (node.name.clone(), node.uid.clone());
-                let agent = self.settings.agent_on(&node);
+                let agent = self.settings.parent_id(&node).ok();
                 if self.watched.put_node(node) {
                     let node = SeenNode { uid, agent };
                     self.watched.whereabouts.node(&name, Some(node));
@@ -255,14 +257,18 @@ impl World {
         self.is_complete() && self.marked.is_empty()
     }
 
-    /// Works out groups that were marked, this many at most.
-    pub fn settle(&mut self, most: usize) -> Vec<Change> {
+    /// Works out groups that were marked, this many at most, until there are `enough` changes: first what
+    /// is about a few pods, then what is about many.
+    pub fn settle(&mut self, most: usize, enough: usize) -> Vec<Change> {
         let mut changes = Vec::new();
         if !self.is_complete() {
             return changes;
         }
         for _ in 0..most {
-            let Some(group) = self.marked.pop_first() else {
+            if changes.len() >= enough {
+                break;
+            }
+            let Some(group) = self.marked.pop() else {
                 break;
             };
             self.work_out(group, &mut changes);

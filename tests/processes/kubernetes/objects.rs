@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-/// How many objects a page has: few, so that lists have several.
+/// How many objects a page has, if nothing else is said: few, so that lists have several.
 const PAGE: usize = 3;
 
 /// Watched objects, by their collection and name, with what happened to them.
-#[derive(Default)]
 pub(crate) struct Objects {
+    /// How many objects a page has.
+    pub(crate) page: usize,
     held: BTreeMap<(String, String), Value>,
     log: Vec<(u64, String, Value)>,
     version: u64,
@@ -46,6 +47,25 @@ fn api(resource: &str) -> &'static str {
         "namespaces" | "nodes" | "pods" => "/api/v1",
         "endpointslices" => "/apis/discovery.k8s.io/v1",
         _ => "/apis/spire.spiffe.io/v1alpha1",
+    }
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self {
+            page: PAGE,
+            held: BTreeMap::new(),
+            log: Vec::new(),
+            version: 0,
+            oldest: 0,
+            epoch: 0,
+            changed: watch::Sender::default(),
+            unknown: Vec::new(),
+            midway: None,
+            is_away: false,
+            events: Vec::new(),
+            lists: BTreeMap::new(),
+        }
     }
 }
 
@@ -111,20 +131,17 @@ impl Objects {
             }
         }
         *self.lists.entry(path.to_owned()).or_default() += usize::from(from.is_none());
-        let all = self.held.iter().filter(|((of, _), _)| of == path);
-        let after: Vec<_> = all
-            .filter(|((_, name), _)| from.is_none_or(|from| &**name > from))
-            .map(|((_, name), object)| (name.clone(), object.clone()))
-            .collect();
-        let next = match after.len() > PAGE {
-            true => after[PAGE - 1].0.clone(),
-            false => String::new(),
+        let begin = (path.to_owned(), from.unwrap_or_default().to_owned());
+        let after = self
+            .held
+            .range((std::ops::Bound::Excluded(begin), std::ops::Bound::Unbounded));
+        let mut after = after.take_while(|((of, _), _)| of == path).peekable();
+        let page: Vec<_> = after.by_ref().take(self.page).collect();
+        let next = match (after.peek(), page.last()) {
+            (Some(_), Some(((_, name), _))) => name.clone(),
+            _ => String::new(),
         };
-        let items: Vec<_> = after
-            .into_iter()
-            .take(PAGE)
-            .map(|(_, object)| object)
-            .collect();
+        let items: Vec<_> = page.into_iter().map(|(_, object)| object.clone()).collect();
         let metadata = json!({"resourceVersion": self.version.to_string(), "continue": next});
         Some((
             200,
@@ -176,10 +193,8 @@ impl Objects {
 
     /// What is new in a collection after a version; `None` if that is too old.
     fn since(&self, path: &str, version: u64) -> Option<Vec<Value>> {
-        let new = self
-            .log
-            .iter()
-            .filter(|(at, of, _)| *at > version && of == path);
+        let from = self.log.partition_point(|(at, _, _)| *at <= version);
+        let new = self.log[from..].iter().filter(|(_, of, _)| of == path);
         (version >= self.oldest).then(|| new.map(|(_, _, event)| event.clone()).collect())
     }
 }

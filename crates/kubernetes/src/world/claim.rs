@@ -128,9 +128,10 @@ impl World {
 
     fn claimed_by_rules(&self, pod: &Pod) -> (Vec<Claimed>, Vec<(Arc<Source>, String)>) {
         let (mut claimed, mut failures) = (Vec::new(), Vec::new());
-        let Some((subject, has_node)) = self.watched.subject(pod) else {
+        let Some(subject) = self.watched.subject(&self.settings, pod) else {
             return (claimed, failures);
         };
+        let has_node = subject.parent_id.is_some();
         let rules = self.rules.values();
         let rules = rules.filter_map(|held| Some((&held.source, held.what()?)));
         let selecting = rules.filter(|(_, rule)| rule.selects(&subject));

@@ -68,7 +68,7 @@ impl Scene {
 
     /// How many changes that made.
     fn settle(&mut self) -> usize {
-        let changes = self.world.settle(usize::MAX);
+        let changes = self.world.settle(usize::MAX, usize::MAX);
         for change in &changes {
             match change {
                 Change::Set { entry, .. } => {
@@ -168,7 +168,7 @@ fn nothing_is_declared_before_everything_was_listed() {
     world.put(read(Kind::SpiffeIds, &rule_of("all", 1, "web", json!({}))));
     world.put(read(Kind::Pods, &pod("shop", "p1", "node-1")));
     for kind in Kind::ALL {
-        assert!(world.settle(10).is_empty());
+        assert!(world.settle(10, 10).is_empty());
         assert!(!world.whereabouts().is_complete());
         let key = match kind {
             Kind::Namespaces => "shop",
@@ -178,7 +178,7 @@ fn nothing_is_declared_before_everything_was_listed() {
         };
         world.listed(kind, &HashSet::from([Arc::from(key)]));
     }
-    assert_eq!(world.settle(10).len(), 1);
+    assert_eq!(world.settle(10, 10).len(), 1);
     assert!(world.is_settled());
 }
 
@@ -558,7 +558,7 @@ fn what_the_server_does_not_take_is_told_and_tried_again() {
     let mut scene = Scene::new();
     scene.put(Kind::SpiffeIds, rule_of("all", 1, "web", json!({})));
     scene.put(Kind::Pods, pod("shop", "p1", "node-1"));
-    let changes = scene.world.settle(10);
+    let changes = scene.world.settle(10, 10);
     let [Change::Set { entry, by }] = &changes[..] else {
         panic!("{changes:?}");
     };
@@ -568,7 +568,7 @@ fn what_the_server_does_not_take_is_told_and_tried_again() {
     assert_eq!(scene.problem_of("all"), Some("no bundle".to_owned()));
     assert_eq!(scene.world.stats("uid-all").unwrap().entry_failures, 1);
     scene.world.retry();
-    assert_eq!(scene.world.settle(10), changes);
+    assert_eq!(scene.world.settle(10, 10), changes);
     scene.world.outcome(by, &entry.id, None);
     assert_eq!(scene.world.stats("uid-all").unwrap().entry_failures, 0);
     assert!(!scene.world.has_failures());
@@ -712,6 +712,39 @@ fn entries_follow_the_labels_of_namespaces() {
     );
     scene.put(Kind::Namespaces, namespace("shop", &[("team", "shop")]));
     assert_eq!(scene.ids(), ["/web"]);
+}
+
+#[test]
+fn a_pod_does_not_wait_for_a_resource_that_concerns_all() {
+    let mut scene = Scene::new();
+    let all: Vec<_> = (100..500).map(|at| format!("p{at}")).collect();
+    for uid in &all {
+        scene.put(Kind::Pods, pod("shop", uid, "node-1"));
+    }
+    scene.settle();
+    scene.put(
+        Kind::SpiffeIds,
+        rule_of("all", 1, "{{ .PodMeta.UID }}", json!({})),
+    );
+    let made = |scene: &mut Scene| -> Vec<_> {
+        let changes = scene.world.settle(10, 10).into_iter();
+        let paths = changes.map(|change| match change {
+            Change::Set { entry, .. } => entry.spiffe_id.path().to_owned(),
+            Change::Unset(id) => panic!("{id}"),
+        });
+        paths.collect()
+    };
+    assert_eq!(made(&mut scene).len(), 10);
+    scene.put(Kind::Pods, pod("shop", "p999", "node-1"));
+    let mut changed = pod("shop", "p450", "node-1");
+    changed["metadata"]["labels"]["app"] = json!("other");
+    scene.put(Kind::Pods, changed);
+    assert_eq!(made(&mut scene)[..2], ["/p450", "/p999"]);
+    let mut count = 20;
+    while !scene.world.is_settled() {
+        count += made(&mut scene).len();
+    }
+    assert_eq!(count, all.len() + 1);
 }
 
 fn federated(name: &str, created: u8, spec: Json) -> Json {

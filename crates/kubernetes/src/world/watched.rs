@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use crate::Labels;
 use crate::objects::{EndpointSlice, Kind, Namespace, Node, Pod};
 use crate::rule::Subject;
+use crate::settings::Settings;
 use crate::whereabouts::Whereabouts;
 
 #[derive(Debug, Default)]
@@ -132,22 +133,21 @@ impl Watched {
         }
     }
 
-    /// A pod in a namespace that was seen, and whether its node was too.
-    pub(super) fn subject<'a>(&'a self, pod: &'a Pod) -> Option<(Subject<'a>, bool)> {
+    /// A pod in a namespace that was seen.
+    pub(super) fn subject<'a>(&'a self, settings: &Settings, pod: &'a Pod) -> Option<Subject<'a>> {
         let namespace = self.namespaces.get(&pod.namespace)?;
         let node = self.nodes.get(&pod.node_name);
-        let read = |seen: &str| serde_json::from_str(seen).unwrap_or(Json::Null);
-        let body = read(&pod.seen);
+        let body: Json = serde_json::from_str(&pod.seen).unwrap_or(Json::Null);
         let labels = Option::<Labels>::deserialize(&body["metadata"]["labels"]);
-        let subject = Subject {
+        Some(Subject {
             uid: &pod.uid,
             namespace_labels: &namespace.labels,
             labels: labels.ok().flatten().unwrap_or_default(),
             pod: body,
-            node: node.map_or(Json::Null, |node| read(&node.seen)),
+            node: node.map_or(&Json::Null, |node| &node.seen),
+            parent_id: node.map(|node| settings.parent_id(node)),
             services: self.services(&pod.uid),
-        };
-        Some((subject, node.is_some()))
+        })
     }
 
     fn services(&self, uid: &Arc<str>) -> Vec<(&str, &str)> {

@@ -157,7 +157,7 @@ proptest! {
                     objects.remove(&(kind, key));
                 }
                 Step::Settle(most) => {
-                    for change in scene.world.settle(most) {
+                    for change in scene.world.settle(most, most) {
                         match change {
                             crate::Change::Set { entry, .. } => { scene.entries.insert(entry.id.clone(), *entry); }
                             crate::Change::Unset(id) => prop_assert!(scene.entries.remove(&id).is_some()),
