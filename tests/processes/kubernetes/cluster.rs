@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -50,38 +50,22 @@ pub(crate) struct FakeCluster {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) kubelet_token: PathBuf,
     state: Arc<Mutex<State>>,
-    accepting: tokio::task::JoinHandle<()>,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl FakeCluster {
     /// A cluster of one node, `node-1`, on which the agent's pod runs.
     pub(crate) async fn start(directory: &Path) -> Self {
-        let (acceptor, ca_pem) = tls();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let (acceptor, ca_pem) = tls("cluster", &["127.0.0.1", "node-1"]);
         let state = Arc::new(Mutex::new(State::default()));
-        let serving = state.clone();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a stand-in of a test, ended with it"
-        )]
-        let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, state) = (acceptor.clone(), serving.clone());
-                tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, &state).await;
-                    }
-                });
-            }
-        });
+        let (port, accepting) = accept(acceptor, state.clone()).await;
         let cluster = Self {
             port,
             ca: directory.join("cluster-ca.pem"),
             kubeconfig: directory.join("kubeconfig"),
             kubelet_token: directory.join("kubelet-token"),
             state,
-            accepting,
+            accepting: vec![accepting],
         };
         std::fs::write(&cluster.ca, ca_pem).unwrap();
         std::fs::write(&cluster.kubelet_token, KUBELET_TOKEN).unwrap();
@@ -92,6 +76,16 @@ impl FakeCluster {
             state.objects.insert("/api/v1/nodes/node-1".into(), node());
         });
         cluster
+    }
+
+    /// The kubelet on another port, where it shows what it made itself, as one does that was given no
+    /// certificate: an authority and, signed by that, a certificate for the node's name, both of which are
+    /// in the file `kubelet.crt`.
+    pub(crate) async fn self_signed_kubelet(&mut self) -> (u16, String) {
+        let (acceptor, pem) = tls("node-1-ca", &["node-1"]);
+        let (port, accepting) = accept(acceptor, self.state.clone()).await;
+        self.accepting.push(accepting);
+        (port, pem)
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -145,7 +139,7 @@ impl FakeCluster {
 
 impl Drop for FakeCluster {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(|task| task.abort());
     }
 }
 
@@ -213,13 +207,39 @@ pub(crate) fn pod(namespace: &str, uid: &str, container: &str) -> Value {
     })
 }
 
-fn tls() -> (TlsAcceptor, String) {
+/// Serves on a port of its own.
+async fn accept(
+    acceptor: TlsAcceptor,
+    state: Arc<Mutex<State>>,
+) -> (u16, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a stand-in of a test, ended with it"
+    )]
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, state) = (acceptor.clone(), state.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream, &state).await;
+                }
+            });
+        }
+    });
+    (port, accepting)
+}
+
+/// A certificate for these names, and the authority of this name that signed it.
+fn tls(authority: &str, names: &[&str]) -> (TlsAcceptor, String) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, authority);
     let ca = rcgen::CertifiedIssuer::self_signed(ca, ca_key).unwrap();
     let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), "node-1".to_owned()];
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let leaf = CertificateParams::new(names).unwrap();
     let leaf = leaf.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
@@ -232,7 +252,8 @@ fn tls() -> (TlsAcceptor, String) {
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         )
         .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), ca.pem())
+    let pem = leaf.pem() + &ca.pem();
+    (TlsAcceptor::from(Arc::new(config)), pem)
 }
 
 /// Answers the requests of one connection.

@@ -6,6 +6,7 @@ mod declared;
 mod objects;
 mod real;
 mod real_declared;
+mod self_signed;
 
 use std::path::PathBuf;
 use std::time::Duration;

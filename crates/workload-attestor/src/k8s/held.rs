@@ -11,6 +11,7 @@
 //! it does not know wait.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -201,12 +202,26 @@ impl HeldPods {
             }
             pods
         });
-        state.latest = Some(answer.clone());
+        let before = state.latest.replace(answer.clone());
+        log(before.as_ref(), &answer);
         (state.ended, answer)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Callers may have given up long before: the operator hears of it at once, and once.
+fn log(before: Option<&Answer>, now: &Answer) {
+    match (before, now) {
+        (Some(Err(before)), Err(now)) if before.to_string() == now.to_string() => {}
+        (_, Err(error)) => {
+            let error: &(dyn Error + 'static) = &**error;
+            tracing::warn!(error, "the kubelet does not tell its pods");
+        }
+        (Some(Err(_)), Ok(_)) => tracing::info!("the kubelet tells its pods again"),
+        (_, Ok(_)) => {}
     }
 }
 

@@ -95,7 +95,7 @@ pub enum KubeletError {
     Address,
     /// The exchange failed.
     #[error(
-        "no answer of the kubelet; if its certificate is refused, kubelet_ca_path must name who vouches for it"
+        "no answer of the kubelet; if its certificate is refused, kubelet_ca_path must name who vouches for it, or that certificate where the kubelet signed it itself (the component kubelet-self-signed of the manifests)"
     )]
     Http(#[from] HttpError),
     /// It does not know us.
