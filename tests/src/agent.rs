@@ -38,6 +38,8 @@ pub struct AgentSettings {
     pub plugins: Vec<String>,
     /// Where the first bundle comes from, if it is no file.
     pub bundle_url: Option<String>,
+    /// The file with the first bundle, if the scenario itself writes it.
+    pub bundle_path: Option<PathBuf>,
     /// Variables of the program's environment.
     pub environment: Vec<(String, PathBuf)>,
     /// Whether a workload's program is a selector too.
@@ -54,6 +56,7 @@ impl AgentSettings {
             blocks: Vec::new(),
             plugins: Vec::new(),
             bundle_url: None,
+            bundle_path: None,
             environment: Vec::new(),
             knows_programs: false,
         }
@@ -70,6 +73,13 @@ impl AgentSettings {
     #[must_use]
     pub fn bundle_from(mut self, url: &str) -> Self {
         self.bundle_url = Some(url.into());
+        self
+    }
+
+    /// Takes the first bundle from a file that the scenario writes.
+    #[must_use]
+    pub fn bundle_in(mut self, path: &Path) -> Self {
+        self.bundle_path = Some(path.into());
         self
     }
 
@@ -287,6 +297,7 @@ impl Agent {
     }
 
     fn text(&self, server: &Server, bundle: &Path, settings: &AgentSettings) -> String {
+        let bundle = settings.bundle_path.as_deref().unwrap_or(bundle);
         let (data, socket) = (self.data_dir.display(), self.socket.display());
         let mut text = format!(
             "agent {{\n  trust_domain = \"{TRUST_DOMAIN}\"\n  server_address = \"127.0.0.1\"\n  \

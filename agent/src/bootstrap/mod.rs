@@ -12,7 +12,7 @@ use signet_spiffe::jwks::{self, JwksError};
 use signet_spiffe::{AuthorityError, Bundle, TrustDomain, X509Authority, pem};
 use signet_tls::{ServerAddress, ServerTrust, Trust};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use time::UtcDateTime;
@@ -98,6 +98,20 @@ impl Attempt {
 }
 
 impl Bootstrap {
+    /// The file with the bundle, as long as nobody has put it there or anything into it: the server does,
+    /// into a `ConfigMap` that the agent's pod mounts.
+    pub async fn awaited(&self) -> Option<&Path> {
+        let BundleSource::File { path, .. } = &self.source else {
+            return None;
+        };
+        let is_awaited = match read(path.clone()).await {
+            Ok(content) => content.trim_ascii().is_empty(),
+            Err(BootstrapError::Read { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Err(_) => false,
+        };
+        is_awaited.then_some(path)
+    }
+
     /// What to verify the server with at the first contact.
     pub async fn trust(&self, attempt: &Attempt) -> Result<ServerTrust, BootstrapError> {
         let bundle = self.bundle(attempt).await?;

@@ -75,6 +75,21 @@ async fn a_missing_file_is_named() {
     assert!(error.to_string().contains("/nonexistent/bundle"));
 }
 
+#[tokio::test]
+async fn a_file_is_awaited_until_something_is_in_it() {
+    let dir = tempfile::tempdir().expect("made");
+    let path = dir.path().join("bundle");
+    let bootstrap = bootstrap(BundleSource::File {
+        path: path.clone(),
+        format: BundleFormat::Pem,
+    });
+    assert_eq!(bootstrap.awaited().await, Some(&*path), "no file");
+    std::fs::write(&path, "\n").expect("written");
+    assert_eq!(bootstrap.awaited().await, Some(&*path), "an empty one");
+    std::fs::write(&path, "x").expect("written");
+    assert_eq!(bootstrap.awaited().await, None, "a wrong one is an error");
+}
+
 /// Answers one HTTP request on a Unix socket and gives its first line.
 async fn answer_once(listener: UnixListener, answer: String) -> String {
     let (mut stream, _) = listener.accept().await.expect("a client");

@@ -19,6 +19,9 @@ const ATTEST_MAX_WAIT: Duration = Duration::from_secs(60);
 /// How long a server may refuse before the agent ends, so that its supervisor shows the error. An
 /// outage never ends the agent.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// How often the file of a bundle that is yet to come is looked at, which costs nobody anything.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl Lifecycle {
     /// The stored SVID, or a new attestation for as long as it takes.
     pub(super) async fn become_member(&mut self) -> Result<OwnSvid, Ended> {
@@ -53,6 +56,7 @@ impl Lifecycle {
 
     /// Attests until it works, the server refuses for good, or refuses for a minute.
     pub(super) async fn attest(&mut self, current: Option<&OwnSvid>) -> Result<OwnSvid, Ended> {
+        self.await_bundle().await;
         let mut backoff = Backoff::new(ATTEST_FIRST_WAIT, ATTEST_MAX_WAIT, 1.5);
         let mut refused_since: Option<Instant> = None;
         let mut attempt = Attempt::first(self.clock.now());
@@ -78,6 +82,22 @@ impl Lifecycle {
             }
             attempt = attempt.next();
             tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Waits for the first bundle where it is yet to be published.
+    async fn await_bundle(&self) {
+        let own = self.own.bundle(Bundle::empty(self.trust_domain.clone()));
+        if own.is_some() {
+            return;
+        }
+        let mut is_told = false;
+        while let Some(path) = self.bootstrap.awaited().await {
+            if !is_told {
+                tracing::warn!(path = %path.display(), "waiting for the trust bundle: nothing is in its file yet");
+            }
+            is_told = true;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -6,6 +6,7 @@ mod declared;
 mod objects;
 mod real;
 mod real_declared;
+mod recovery;
 mod self_signed;
 
 use std::path::PathBuf;
