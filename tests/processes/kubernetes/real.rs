@@ -547,6 +547,50 @@ async fn the_api_server_takes_the_rendered_chart() {
     }
 }
 
+/// A pod of this workload's template, in another namespace.
+async fn pod_of(ground: &Ground, workload: &str, namespace: &str) -> Value {
+    let get = ["get", workload, "-n", NAMESPACE, "-o", "json"];
+    let workload: Value = serde_json::from_str(&ground.cluster.kubectl(&get).await).unwrap();
+    let mut spec = workload["spec"]["template"]["spec"].clone();
+    let claims = workload["spec"]["volumeClaimTemplates"].as_array();
+    for claim in claims.into_iter().flatten() {
+        let volume = json!({"name": claim["metadata"]["name"], "emptyDir": {}});
+        spec["volumes"].as_array_mut().unwrap().push(volume);
+    }
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": namespace}, "spec": spec,
+    })
+}
+
+#[tokio::test]
+async fn the_server_keeps_to_what_is_restricted_and_the_agent_cannot() {
+    let name = "the_server_keeps_to_what_is_restricted_and_the_agent_cannot";
+    let Some(ground) = Ground::new(name).await else {
+        return;
+    };
+    let strict = "apiVersion: v1\nkind: Namespace\nmetadata: {name: strict, labels: \
+                  {pod-security.kubernetes.io/enforce: restricted}}\n";
+    ground.cluster.create(strict).await;
+    for account in ["signet-server", "signet-agent"] {
+        let create = ["create", "serviceaccount", account, "-n", "strict"];
+        ground.cluster.kubectl(&create).await;
+    }
+    let judged = async |workload: &str| {
+        let pod = pod_of(&ground, workload, "strict").await;
+        let path = ground.directory.path().join("pod.json");
+        std::fs::write(&path, pod.to_string()).unwrap();
+        let path = path.display().to_string();
+        let create = ["create", "--dry-run=server", "-f", &path];
+        ground.cluster.try_kubectl(&create).await
+    };
+    let server = judged("statefulset/signet-server").await;
+    assert!(server.status.success(), "{}", server.stderr);
+    let agent = judged("daemonset/signet-agent").await;
+    for needed in ["restricted", "host namespaces", "privileged", "hostPath"] {
+        assert!(agent.stderr.contains(needed), "{}", agent.stderr);
+    }
+}
+
 #[tokio::test]
 async fn a_kustomization_of_ones_own_puts_all_of_it_into_another_namespace() {
     let name = "a_kustomization_of_ones_own_puts_all_of_it_into_another_namespace";
