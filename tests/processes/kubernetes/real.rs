@@ -30,14 +30,6 @@ pub(super) const fn right(kind: &'static str, resource: &'static str, verb: &'st
 }
 
 impl Right {
-    /// The name of the RBAC object.
-    fn object(&self) -> &'static str {
-        match self.resource {
-            "leases" => "signet-server-leases",
-            _ => "signet-server",
-        }
-    }
-
     /// What is left of a rule without it.
     fn out_of(&self, rule: &Value) -> Vec<Value> {
         let less = |key: &str, value: &str| {
@@ -85,6 +77,16 @@ impl Ground {
         let directory = directory();
         let cluster = ApiServer::start(directory.path(), name).await?;
         Some(Self::of(cluster, directory, &examples(), NAMESPACE).await)
+    }
+
+    /// With a component of the manifests.
+    pub(super) async fn with_component(name: &str, component: &str) -> Option<Self> {
+        let directory = directory();
+        let cluster = ApiServer::start(directory.path(), name).await?;
+        let own = directory.path().join("own");
+        let text = format!("resources: [SIGNET]\ncomponents: [SIGNET/components/{component}]\n");
+        kustomization(&own, &text);
+        Some(Self::of(cluster, directory, &own, NAMESPACE).await)
     }
 
     /// What comes of one command, as the guide gives it.
@@ -201,7 +203,7 @@ impl Ground {
 
     /// Takes one right away for as long as `within` runs.
     pub(super) async fn without(&self, right: &Right, within: impl AsyncFnOnce()) {
-        let get = ["get", right.kind, right.object(), "-n", NAMESPACE];
+        let get = ["get", right.kind, "signet-server", "-n", NAMESPACE];
         let get = [&get[..], &["-o", "json"]].concat();
         let whole = self.cluster.kubectl(&get).await;
         let mut less: Value = serde_json::from_str(&whole).unwrap();

@@ -274,12 +274,9 @@ async fn without_a_verb_of_those_that_follow_and_tell_the_log_names_it() {
 #[tokio::test]
 async fn without_a_verb_on_the_lease_the_log_names_it_and_nothing_is_written() {
     let name = "without_a_verb_on_the_lease_the_log_names_it_and_nothing_is_written";
-    let Some(ground) = Ground::new(name).await else {
+    let Some(ground) = Ground::with_component(name, "leader-election").await else {
         return;
     };
-    let rights = examples().join("components/leader-election/rbac.yaml");
-    let rights = rights.display().to_string();
-    ground.cluster.kubectl(&["apply", "-f", &rights]).await;
     ground.cluster.create(SHOP).await;
     let election = "leader_election { namespace = \"signet\" }";
     let settings = ground.settings_with(election).await;
