@@ -1,12 +1,13 @@
 //! A real API server of Kubernetes with etcd, and `kubectl` for it. There are no controllers and no
-//! nodes: objects are stored and judged, and nothing runs.
+//! nodes: objects are stored and judged, and nothing runs. For more see [`cluster`](crate::cluster).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::command::{self, Output};
+use crate::command::Output;
+use crate::machine::{ADDRESS, API_ADDRESS, Machine, Place};
 use crate::openssl::openssl;
-use crate::skip::{path_from, skipped};
+use crate::skip::{missing_program, path_from, skipped};
 use crate::{Process, wait, wire};
 
 /// What it signs tokens as.
@@ -18,9 +19,16 @@ const TRUST_BUNDLES: [&str; 2] = [
     "--feature-gates=ClusterTrustBundle=true",
 ];
 
+/// What of requests is recorded, so that it can be measured what follows one.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
+                     - {level: Metadata, verbs: [create], resources: [{group: \"\", resources: [pods]}]}\n\
+                     - {level: None}\n";
+
 /// A cluster's API, up until it is dropped.
 #[derive(Debug)]
 pub struct ApiServer {
+    place: Place,
+    programs: PathBuf,
     directory: PathBuf,
     port: u16,
     _etcd: Process,
@@ -34,8 +42,45 @@ impl ApiServer {
     /// # Panics
     /// When they do not become ready.
     pub async fn start(directory: &Path, name: &str) -> Option<Self> {
+        let port = wire::free_port().await;
+        // It refuses to publish a loopback address.
+        let reach = [
+            "--bind-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+        ];
+        Self::start_in(Place::default(), directory, name, port, &reach).await
+    }
+
+    /// As [`start`](Self::start), where the nodes and pods of a machine reach it.
+    ///
+    /// # Panics
+    /// When they do not become ready.
+    pub async fn start_on(machine: &Machine, directory: &Path, name: &str) -> Option<Self> {
+        let cluster = directory.join("cluster");
+        let file = |kind: &str, name: &str| format!("--{kind}={}", cluster.join(name).display());
+        let reach = [
+            "--bind-address=0.0.0.0".to_owned(),
+            format!("--advertise-address={ADDRESS}"),
+            file("kubelet-client-certificate", "admin.pem"),
+            file("kubelet-client-key", "admin.key"),
+            file("kubelet-certificate-authority", "ca.pem"),
+            // The node's name means nothing to a resolver.
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        ];
+        let reach = reach.each_ref().map(String::as_str);
+        // The port of the service "kubernetes".
+        Self::start_in(machine.place().clone(), directory, name, 443, &reach).await
+    }
+
+    async fn start_in(
+        place: Place,
+        directory: &Path,
+        name: &str,
+        port: u16,
+        reach: &[&str],
+    ) -> Option<Self> {
         let programs = path_from("KUBEBUILDER_ASSETS", name)?;
-        if which("kubectl").is_none() {
+        if missing_program(&["kubectl"]).is_some() {
             skipped(name, "kubectl is not on the path");
             return None;
         }
@@ -43,16 +88,17 @@ impl ApiServer {
         std::fs::create_dir_all(&directory).expect("a directory");
         certificates(&directory).await;
         let etcd_port = wire::free_port().await;
-        let etcd = etcd(&programs, &directory, etcd_port).await;
-        let port = wire::free_port().await;
-        let process = api_server(&programs, &directory, etcd_port, port);
+        let etcd = etcd(&place, &programs, &directory, etcd_port).await;
+        let process = api_server(&place, &programs, &directory, [etcd_port, port], reach);
         let mut cluster = Self {
+            place,
+            programs,
             directory,
             port,
             _etcd: etcd,
             process,
         };
-        cluster.write_admin();
+        cluster.kubeconfig_with("admin", "admin");
         cluster.ready().await;
         Some(cluster)
     }
@@ -79,7 +125,7 @@ impl ApiServer {
     pub async fn try_kubectl(&self, arguments: &[&str]) -> Output {
         let config = self.directory.join("admin.kubeconfig");
         let environment = [("KUBECONFIG", config.as_os_str())];
-        command::run_with(Path::new("kubectl"), arguments, &environment).await
+        self.place.run("kubectl", arguments, &environment).await
     }
 
     /// Creates the object or objects in a YAML or JSON text.
@@ -107,10 +153,26 @@ impl ApiServer {
         path
     }
 
-    fn write_admin(&self) {
-        let user = "client-certificate: admin.pem, client-key: admin.key";
-        let path = self.directory.join("admin.kubeconfig");
-        std::fs::write(path, self.kubeconfig(user)).expect("a kubeconfig");
+    /// Writes a kubeconfig for whom one of [`file`](Self::file)'s certificates names.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn kubeconfig_with(&self, name: &str, certificate: &str) -> PathBuf {
+        let user = format!("client-certificate: {certificate}.pem, client-key: {certificate}.key");
+        let path = self.file(&format!("{name}.kubeconfig"));
+        std::fs::write(&path, self.kubeconfig(&user)).expect("a kubeconfig");
+        path
+    }
+
+    /// A file of the cluster: `ca.pem`; `admin` and `kubelet`, both `.pem` and `.key`; `sa.key`, by which
+    /// accounts' tokens are signed; `audit.log`, with each pod that was created.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Where the programs of Kubernetes are.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     fn kubeconfig(&self, user: &str) -> String {
@@ -124,18 +186,13 @@ impl ApiServer {
     }
 }
 
-/// A program on the path.
-fn which(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
-    found.find(|file| file.is_file())
-}
-
-/// An authority; certificates of it for the server and an administrator; the key of service accounts.
+/// An authority; certificates of it for the server, an administrator and a kubelet; the key of service
+/// accounts.
 async fn certificates(directory: &Path) {
     let ca = ["-x509", "-days", "2", "-subj", "/CN=cluster"];
     request(directory, "ca", &ca).await;
-    let server = ["-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let names = format!("subjectAltName=IP:127.0.0.1,IP:{ADDRESS},IP:{API_ADDRESS}");
+    let server = ["-subj", "/CN=api", "-addext", &names];
     request(directory, "api", &signed(directory, &server)).await;
     let admin = [
         "-subj",
@@ -144,6 +201,13 @@ async fn certificates(directory: &Path) {
         "extendedKeyUsage=clientAuth",
     ];
     request(directory, "admin", &signed(directory, &admin)).await;
+    let kubelet = [
+        "-subj",
+        "/O=system:nodes/CN=system:node:node-1",
+        "-addext",
+        &names,
+    ];
+    request(directory, "kubelet", &signed(directory, &kubelet)).await;
     let [key, public] = ["sa.key", "sa.pub"].map(|name| directory.join(name).display().to_string());
     let curve = "ec_paramgen_curve:P-256";
     openssl(&[
@@ -188,7 +252,7 @@ async fn request<A: AsRef<str>>(directory: &Path, name: &str, further: &[A]) {
     openssl(&arguments).await.ok();
 }
 
-async fn etcd(programs: &Path, directory: &Path, port: u16) -> Process {
+async fn etcd(place: &Place, programs: &Path, directory: &Path, port: u16) -> Process {
     let peers = format!("http://127.0.0.1:{}", wire::free_port().await);
     let clients = format!("http://127.0.0.1:{port}");
     let data = directory.join("etcd").display().to_string();
@@ -202,17 +266,21 @@ async fn etcd(programs: &Path, directory: &Path, port: u16) -> Process {
         format!("--initial-cluster=n={peers}"),
     ];
     let log = directory.join("etcd.log");
-    Process::start(&programs.join("etcd"), &arguments, &log)
+    place.start(&programs.join("etcd"), &arguments, &log)
 }
 
-fn api_server(programs: &Path, directory: &Path, etcd: u16, port: u16) -> Process {
+fn api_server(
+    place: &Place,
+    programs: &Path,
+    directory: &Path,
+    [etcd, port]: [u16; 2],
+    reach: &[&str],
+) -> Process {
+    std::fs::write(directory.join("audit.yaml"), AUDIT).expect("a file");
     let file = |name: &str| directory.join(name).display().to_string();
     let mut arguments = vec![
         format!("--etcd-servers=http://127.0.0.1:{etcd}"),
-        "--bind-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),
-        // It refuses to publish a loopback address.
-        "--endpoint-reconciler-type=none".to_owned(),
         format!("--tls-cert-file={}", file("api.pem")),
         format!("--tls-private-key-file={}", file("api.key")),
         format!("--client-ca-file={}", file("ca.pem")),
@@ -222,9 +290,11 @@ fn api_server(programs: &Path, directory: &Path, etcd: u16, port: u16) -> Proces
         "--authorization-mode=Node,RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/24".to_owned(),
         "--allow-privileged=true".to_owned(),
+        format!("--audit-policy-file={}", file("audit.yaml")),
+        format!("--audit-log-path={}", file("audit.log")),
     ];
-    arguments.extend(TRUST_BUNDLES.map(str::to_owned));
+    arguments.extend(reach.iter().chain(&TRUST_BUNDLES).map(|&one| one.into()));
     let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
     let log = directory.join("api.log");
-    Process::start(&programs.join("kube-apiserver"), &arguments, &log)
+    place.start(&programs.join("kube-apiserver"), &arguments, &log)
 }

@@ -11,6 +11,8 @@
 //! | [`openssl`] | certificates and judgements by OpenSSL |
 //! | [`openbao`] | a real OpenBao |
 //! | [`api_server`] | a real API server of Kubernetes |
+//! | [`cluster`], [`machine`], [`image`] | a real cluster of one node, where it is, and images for it |
+//! | [`installation`] | the manifests on such a cluster |
 //! | [`aws`], [`moto`] | an instance of AWS, and AWS's API by moto |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
@@ -22,7 +24,11 @@ pub mod agent;
 pub mod api_server;
 pub mod aws;
 pub mod cgroups;
+pub mod cluster;
 pub mod command;
+pub mod image;
+pub mod installation;
+pub mod machine;
 pub mod moto;
 pub mod nested;
 pub mod openbao;

@@ -1,6 +1,7 @@
 //! Scenarios that need what a machine may lack.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Says on standard error, past the test runner's capture, that `name` did not run, and why.
 pub fn skipped(name: &str, reason: &str) {
@@ -10,10 +11,19 @@ pub fn skipped(name: &str, reason: &str) {
 }
 
 /// The path in an environment variable, or a skip.
-pub fn path_from(variable: &str, name: &str) -> Option<std::path::PathBuf> {
+pub fn path_from(variable: &str, name: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).filter(|path| !path.is_empty());
     if path.is_none() {
         skipped(name, &format!("{variable} is not set"));
     }
     path.map(Into::into)
+}
+
+/// The first of these programs that is not on the path.
+pub fn missing_program<'p>(programs: &[&'p str]) -> Option<&'p str> {
+    let found = |program: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    };
+    programs.iter().copied().find(|program| !found(program))
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod declared;
+mod kubelet;
 mod objects;
 mod real;
 mod real_declared;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use signet_tests::api_server::{ApiServer, ISSUER};
+use signet_tests::installation::examples;
 use signet_tests::scene::directory;
 use signet_tests::{Agent, AgentSettings, Attestation, Maker, Server, ServerSettings, wait};
 use tempfile::TempDir;
@@ -305,10 +306,6 @@ spec:
   containers:
   - {name: signet-agent, image: signet-agent}
 ";
-
-pub(super) fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes")
-}
 
 /// A kustomization of a user in a folder of its own.
 fn kustomization(folder: &Path, text: &str) {

@@ -2,9 +2,10 @@
 //! account of the manifests suffices to follow them and to say what became of them.
 
 use serde_json::{Value, json};
+use signet_tests::installation::examples;
 use signet_tests::{Server, wait};
 
-use super::real::{Ground, Right, examples, right, says};
+use super::real::{Ground, Right, right, says};
 
 const SHOP: &str = "
 apiVersion: v1

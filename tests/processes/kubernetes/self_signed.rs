@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use super::real::examples;
+use signet_tests::installation::examples;
+
 use super::*;
 
 /// What the configuration of the manifests says of the kubelet, for a pod whose `/run/signet/kubelet` is

@@ -1,0 +1,231 @@
+//! The default installation on a real cluster of one node: server and agents are its pods, and other pods
+//! have their identities of them, through volumes of our storage driver.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use signet_tests::id;
+use signet_tests::installation::{Installation, WORKLOAD};
+use signet_tests::wait;
+use tokio::time::Instant;
+
+/// What the identity of every pod of these scenarios is.
+const IDENTITY: &str = "/ns/default/sa/default";
+
+const FETCH: &str =
+    "signet-agent api fetch x509 --socket-path /spiffe/spire-agent.sock --timeout 30s";
+
+/// A cluster with a server, an agent, and identities for pods.
+struct Ground(Installation);
+
+impl Ground {
+    /// Runs a script in a pod that has the agent's folder, and one of the node's that outlives it.
+    async fn run(&self, name: &str, volume: (&str, Value), script: &str) {
+        let mut volumes = json!([
+            {"name": "spiffe"},
+            {"name": "out", "hostPath": {"path": self.out()}},
+        ]);
+        volumes[0][volume.0] = volume.1;
+        let container = json!({
+            "name": name, "image": WORKLOAD, "command": ["/bin/sh", "-c", script],
+            "volumeMounts": [
+                {"name": "spiffe", "mountPath": "/spiffe", "readOnly": true},
+                {"name": "out", "mountPath": "/out"},
+            ],
+        });
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"containers": [container], "volumes": volumes},
+        });
+        let cluster = &self.0.cluster;
+        cluster.api.create(&pod.to_string()).await;
+        cluster.pod_is("default", name, "condition=Ready").await;
+    }
+
+    fn out(&self) -> PathBuf {
+        self.0.directory().to_owned()
+    }
+
+    /// Waits until a container has written something, and gives all that it wrote.
+    async fn written(&self, pod: &str, container: &str, text: &str) -> String {
+        wait::until(&format!("{text} of {pod}"), async || {
+            let log = self.0.cluster.log("default", pod, container).await;
+            log.contains(text).then_some(log)
+        })
+        .await
+    }
+
+    async fn field(&self, pod: &str, path: &str) -> String {
+        self.0.cluster.field("default", pod, path).await
+    }
+}
+
+/// A volume of our driver.
+fn csi() -> (&'static str, Value) {
+    ("csi", json!({"driver": "csi.spiffe.io", "readOnly": true}))
+}
+
+/// The same folder without it.
+fn host_path() -> (&'static str, Value) {
+    let path = "/run/spire/agent-sockets";
+    ("hostPath", json!({"path": path, "type": "Directory"}))
+}
+
+#[tokio::test]
+async fn pods_of_a_real_kubelet_have_their_identities_as_long_as_they_are_there() {
+    let name = "pods_of_a_real_kubelet_have_their_identities_as_long_as_they_are_there";
+    let Some(installation) = Installation::start(name).await else {
+        return;
+    };
+    let ground = Ground(installation);
+    the_folder_of_the_socket_is_a_volume(&ground).await;
+    an_ephemeral_container_is_its_own(&ground).await;
+    a_container_that_crashed_has_its_identity_again(&ground).await;
+    whoever_is_in_no_pod_is_refused(&ground).await;
+    a_pods_mount_finds_the_next_agent(&ground).await;
+    a_deleted_pod_has_no_identity(&ground).await;
+}
+
+async fn the_folder_of_the_socket_is_a_volume(ground: &Ground) {
+    let script = format!("{FETCH}; cat /proc/mounts; busybox touch /spiffe/x; exec sleep 100000");
+    ground.run("by-driver", csi(), &script).await;
+    ground.run("by-path", host_path(), &script).await;
+    for pod in ["by-driver", "by-path"] {
+        let log = ground.written(pod, pod, "touch: /spiffe/x").await;
+        assert!(log.contains(&id(IDENTITY)), "{log}");
+        assert!(log.contains(" /spiffe tmpfs ro,"), "{log}");
+        assert!(log.contains("Read-only file system"), "{log}");
+    }
+    // As the driver leaves it on the node. Runtimes before runc 1.2 drop all but read-only for the pod.
+    let mounts = ground.0.cluster.machine().place();
+    let mounts = mounts.run("cat", &["/proc/mounts"], &[]).await.ok();
+    let mount = mounts
+        .lines()
+        .find(|line| line.contains("kubernetes.io~csi/spiffe/mount"));
+    let mount = mount.unwrap();
+    assert!(mount.contains(" ro,nosuid,nodev,noexec,"), "{mount}");
+}
+
+/// It comes after all others, and is not in the list that its pod was started from.
+async fn an_ephemeral_container_is_its_own(ground: &Ground) {
+    let api = &ground.0.cluster.api;
+    api.create(OF_DEBUGGERS).await;
+    let image = format!("--image={WORKLOAD}");
+    // The folder that the container it looks at has.
+    let fetch = FETCH.replace("/spiffe/", "/proc/1/root/spiffe/");
+    let debug = [
+        "debug",
+        "by-driver",
+        "--target=by-driver",
+        "--container=debugger",
+        "--attach=false",
+    ];
+    let profile = ["--profile=general", &image, "--"];
+    let fetch: Vec<_> = fetch.split(' ').collect();
+    api.kubectl(&[&debug[..], &profile, &fetch].concat()).await;
+    let log = ground.written("by-driver", "debugger", "SPIFFE ID").await;
+    assert!(log.contains(&id("/debugger")), "{log}");
+    let log = ground
+        .0
+        .cluster
+        .log("default", "by-driver", "by-driver")
+        .await;
+    assert!(!log.contains(&id("/debugger")), "{log}");
+}
+
+const OF_DEBUGGERS: &str = "
+apiVersion: spire.spiffe.io/v1alpha1
+kind: ClusterSPIFFEID
+metadata: {name: debuggers}
+spec:
+  spiffeIDTemplate: spiffe://{{ .TrustDomain }}/debugger
+  workloadSelectorTemplates: ['k8s:container-name:debugger']
+";
+
+/// Another container of the same pod, with another id.
+async fn a_container_that_crashed_has_its_identity_again(ground: &Ground) {
+    let script =
+        format!("{FETCH}; [ -e /out/crashed ] && exec sleep 100000; echo > /out/crashed; exit 1");
+    ground.run("crashing", csi(), &script).await;
+    wait::until("another start", async || {
+        let count = ground
+            .field("crashing", "{.status.containerStatuses[0].restartCount}")
+            .await;
+        (count == "1").then_some(())
+    })
+    .await;
+    ground.written("crashing", "crashing", &id(IDENTITY)).await;
+    let ids = ground
+        .field(
+            "crashing",
+            "{.status.containerStatuses[0]['containerID','lastState.terminated.containerID']}",
+        )
+        .await;
+    let (now, before) = ids.split_once(' ').unwrap();
+    assert_ne!(now, before);
+    let previous = ground
+        .0
+        .cluster
+        .api
+        .kubectl(&["logs", "crashing", "--previous"])
+        .await;
+    assert!(previous.contains(&id(IDENTITY)), "{previous}");
+}
+
+/// At once: it waits for no kubelet to know it.
+async fn whoever_is_in_no_pod_is_refused(ground: &Ground) {
+    let fetch = FETCH
+        .replace("/spiffe/", "/run/spire/agent-sockets/")
+        .replace("30s", "5s");
+    let agent = signet_tests::Maker::Signet.agent();
+    let arguments: Vec<_> = fetch.split(' ').skip(1).collect();
+    let place = ground.0.cluster.machine().place();
+    let refused = place.run(agent, &arguments, &[]).await.refused();
+    assert!(refused.contains("PermissionDenied"), "{refused}");
+}
+
+async fn a_pods_mount_finds_the_next_agent(ground: &Ground) {
+    let script = "while :; do signet-agent api watch --socket-path /spiffe/spire-agent.sock >> /out/watch 2>&1; done";
+    ground.run("watching", csi(), script).await;
+    let count = || {
+        let text = std::fs::read_to_string(ground.out().join("watch")).unwrap_or_default();
+        text.matches(&id(IDENTITY)).count()
+    };
+    wait::until("an SVID", async || (count() > 0).then_some(())).await;
+    let (api, before) = (&ground.0.cluster.api, ground.0.agent().await);
+    let first = count();
+    api.kubectl(&["delete", "pod", "-n", "signet", &before])
+        .await;
+    wait::until("an SVID of the next agent", async || {
+        (count() > first).then_some(())
+    })
+    .await;
+    assert_ne!(ground.0.agent().await, before);
+}
+
+/// Though its program still runs: the kubelet gives it time to end.
+async fn a_deleted_pod_has_no_identity(ground: &Ground) {
+    let pod = ground.field("watching", "{.metadata.uid}").await;
+    let entries = async || {
+        ground
+            .0
+            .entries()
+            .await
+            .iter()
+            .filter(|entry| entry["selectors"].to_string().contains(&pod))
+            .count()
+    };
+    assert!(entries().await > 0);
+    let delete = ["delete", "pod", "watching", "--force", "--grace-period=0"];
+    ground.0.cluster.api.kubectl(&delete).await;
+    let begun = Instant::now();
+    wait::until("the end of the identity", async || {
+        let text = std::fs::read_to_string(ground.out().join("watch")).unwrap();
+        text.contains("PermissionDenied").then_some(())
+    })
+    .await;
+    // Two seconds, and as much again for a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert_eq!(entries().await, 0);
+}
