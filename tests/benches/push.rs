@@ -13,7 +13,7 @@ use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::types as wire_types;
 use signet_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use signet_proto::workload::{X509svidRequest, X509svidResponse};
-use signet_tests::{Maker, Process, Scene, ServerSettings, TRUST_DOMAIN, id, programs, wire};
+use signet_tests::{Maker, Scene, ServerSettings, TRUST_DOMAIN, id, programs, usage, wire};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Streaming;
@@ -151,25 +151,7 @@ fn report_times(name: &str, mut times: Vec<Duration>) {
 
 #[allow(clippy::print_stdout, reason = "the figures are the point")]
 fn report_memory(name: &str, when: &str, scene: &Scene) {
-    let (server, agent) = (
-        resident(&scene.server.process),
-        resident(&scene.agent.process),
-    );
+    let [server, agent] = [&scene.server.process, &scene.agent.process]
+        .map(|process| usage::resident(process.as_ref().expect("a running program").pid()));
     println!("{name}: resident memory {when}: server {server:.1} MB, agent {agent:.1} MB");
-}
-
-/// Megabytes of a process, from the kernel.
-fn resident(process: &Option<Process>) -> f64 {
-    let pid = process.as_ref().expect("a running program").pid();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("a VmRSS line");
-    let kilobytes = line
-        .trim()
-        .trim_end_matches(" kB")
-        .parse::<f64>()
-        .expect("a number");
-    kilobytes / 1000.0
 }

@@ -80,11 +80,6 @@ impl Installation {
         fs::write(folder.join("volume.yaml"), volume).expect("a file");
         let folder = folder.display().to_string();
         self.cluster.api.kubectl(&["apply", "-k", &folder]).await;
-        let identities = examples().join("identities.yaml").display().to_string();
-        self.cluster
-            .api
-            .kubectl(&["apply", "-f", &identities])
-            .await;
     }
 
     async fn start_server(&self) {

@@ -14,6 +14,7 @@
 //! | [`cluster`], [`machine`], [`image`] | a real cluster of one node, where it is, and images for it |
 //! | [`installation`] | the manifests on such a cluster |
 //! | [`aws`], [`moto`] | an instance of AWS, and AWS's API by moto |
+//! | [`usage`] | what a process takes of the machine |
 //! | [`wire`] | bare HTTP and gRPC |
 //! | [`wait`] | waiting for a state, with a deadline |
 //! | [`skip`] | what cannot run here is said by name |
@@ -38,6 +39,7 @@ pub mod programs;
 pub mod scene;
 pub mod server;
 pub mod skip;
+pub mod usage;
 pub mod wait;
 pub mod wire;
 

@@ -155,6 +155,18 @@ impl Machine {
         &self.cgroup
     }
 
+    /// The containers' processes of this name, by their ids out here.
+    pub fn containers(&self, program: &str) -> Vec<u32> {
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = all.filter_map(|one| one.file_name().to_str()?.parse().ok());
+        let is_asked = |pid: &u32| {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+            read("comm").is_ok_and(|name| name.trim_end() == program)
+                && read("cgroup").is_ok_and(|path| path.contains(&self.cgroup))
+        };
+        ids.filter(is_asked).collect()
+    }
+
     /// That cgroup in each hierarchy.
     fn cgroups(&self) -> Vec<PathBuf> {
         let below = |folder: PathBuf| {
