@@ -132,6 +132,9 @@ async fn an_ephemeral_container_is_its_own(ground: &Ground) {
         .log("default", "by-driver", "by-driver")
         .await;
     assert!(!log.contains(&id("/debugger")), "{log}");
+    // While it is there, no pod has the identity that those without another have.
+    api.kubectl(&["delete", "clusterspiffeid", "debuggers"])
+        .await;
 }
 
 const OF_DEBUGGERS: &str = "
