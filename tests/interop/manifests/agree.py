@@ -9,7 +9,7 @@ import sys
 import yaml
 
 # kustomize ends the names of generated ConfigMaps with a hash; the chart has annotations instead.
-HASHED = re.compile(r"\b(signet-(?:server|agent|settings))-[0-9a-z]{10}\b")
+HASHED = re.compile(r"\b(signet-(?:server-conf|agent-conf|settings))-[0-9a-z]{10}\b")
 # Helm's own, which also tell one release from another.
 LABELS = [f"app.kubernetes.io/{name}" for name in ("instance", "version", "managed-by")]
 # What the chart leaves out: Helm makes the namespace.
