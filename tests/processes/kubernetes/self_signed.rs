@@ -27,7 +27,7 @@ fn attestor(folder: &Path, port: u16, token: &Path) -> String {
 }
 
 /// An agent whose pod has this in place of the certificate that vouches for the kubelet.
-async fn scene(name: &str, with_component: bool) -> Option<(Scene, Cgroups)> {
+async fn scene(name: &str, with_component: bool) -> Option<(Scene, Cgroups, FakeCluster)> {
     let container = "d".repeat(64);
     let inside = cgroups(name, &format!("kubepods/besteffort/pod{POD}/{container}"))?;
     let mut ground = Ground::with("").await;
@@ -52,10 +52,8 @@ async fn scene(name: &str, with_component: bool) -> Option<(Scene, Cgroups)> {
         ..
     } = ground;
     let scene = Scene::around(directory, server, &settings).await;
-    // The stand-in lives as long as the process: it is the kubelet of everything that comes.
-    std::mem::forget(cluster);
     entry(&scene, "/shop", &["k8s:ns:shop"]).await;
-    Some((scene, inside))
+    Some((scene, inside, cluster))
 }
 
 #[test]
@@ -72,7 +70,7 @@ fn the_component_puts_the_kubelets_certificate_where_the_configuration_looks() {
 #[tokio::test]
 async fn with_the_component_a_kubelet_that_signed_for_itself_is_believed() {
     let name = "with_the_component_a_kubelet_that_signed_for_itself_is_believed";
-    let Some((scene, inside)) = scene(name, true).await else {
+    let Some((scene, inside, _cluster)) = scene(name, true).await else {
         return;
     };
     wait::until("an X.509-SVID in the pod", async || {
@@ -85,7 +83,7 @@ async fn with_the_component_a_kubelet_that_signed_for_itself_is_believed() {
 #[tokio::test]
 async fn without_it_that_kubelet_is_refused_and_the_log_names_the_remedy() {
     let name = "without_it_that_kubelet_is_refused_and_the_log_names_the_remedy";
-    let Some((scene, inside)) = scene(name, false).await else {
+    let Some((scene, inside, _cluster)) = scene(name, false).await else {
         return;
     };
     let fetch = ["api", "fetch", "x509", "-timeout", "3s"];
