@@ -3,8 +3,9 @@
 //!
 //! Entries that are declared have ids of their own ("k8s.", then the cluster's name); no other entry is
 //! touched, and nobody has to list or compare anything when one pod changes. Nothing is removed before
-//! everything was listed, so an API server that is away changes nothing. Of several servers one writes:
-//! the one that holds the lease.
+//! everything was listed, so an API server that is away changes nothing; nor is what a resource declared
+//! before it became one that cannot be understood. Of several servers one writes: the one that holds the
+//! lease.
 //!
 //! ```text
 //! API server ──follow (a task a kind)──▶ World ──settle──▶ declare ──▶ state ──▶ agents

@@ -17,12 +17,15 @@
 
 #[path = "../processes/kubernetes/cluster.rs"]
 mod cluster;
+#[path = "../../crates/kubernetes/benches/large/mod.rs"]
+mod large;
 #[allow(dead_code, reason = "each program uses its part")]
 #[path = "../processes/kubernetes/objects.rs"]
 mod objects;
 
 use cluster::FakeCluster;
-use serde_json::{Value, json};
+use large::{NAMESPACES, NODES, RULES, pod, rule};
+use serde_json::Value;
 use signet_proto::spire::server::entry::v1::entry_client::EntryClient;
 use signet_proto::spire::server::entry::v1::{
     CountEntriesRequest, GetEntryRequest, ListEntriesRequest,
@@ -33,9 +36,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-const NODES: usize = 1_000;
-const NAMESPACES: usize = 100;
-const RULES: usize = 10;
 const CHANGES: usize = 100;
 /// As many as the server asks for.
 const PAGE: usize = 250;
@@ -186,15 +186,10 @@ fn report(when: &str, mut times: Vec<Duration>) {
 fn fill(objects: &mut objects::Objects, pods: usize) {
     objects.page = PAGE;
     for at in 0..NAMESPACES {
-        let name = format!("ns-{at}");
-        objects.put(
-            "namespaces",
-            json!({"metadata": {"name": name, "uid": name}}),
-        );
+        objects.put("namespaces", large::namespace(at));
     }
     for at in 0..NODES {
-        let (name, uid) = (format!("node-{at}"), format!("node-uid-{at}"));
-        objects.put("nodes", json!({"metadata": {"name": name, "uid": uid}}));
+        objects.put("nodes", large::node(at));
     }
     for at in 0..RULES {
         objects.put("clusterspiffeids", rule(at, 1));
@@ -203,43 +198,6 @@ fn fill(objects: &mut objects::Objects, pods: usize) {
         objects.put("pods", pod(at, "a"));
     }
     objects.expire();
-}
-
-fn rule(at: usize, generation: i64) -> Value {
-    json!({
-        "metadata": {"name": format!("rule-{at}"), "uid": format!("rule-{at}"), "generation": generation,
-            "creationTimestamp": format!("2026-11-29T08:00:{at:02}Z")},
-        "spec": {
-            "spiffeIDTemplate": format!(
-                "spiffe://{{{{ .TrustDomain }}}}/r{at}/ns/{{{{ .PodMeta.Namespace }}}}/sa/{{{{ .PodSpec.ServiceAccountName }}}}"
-            ),
-            "workloadSelectorTemplates": ["k8s:ns:{{ .PodMeta.Namespace }}"],
-            "hint": format!("form {generation}"),
-            "dnsNameTemplates": ["{{ .PodMeta.Labels.app }}-{{ .PodMeta.Labels.version }}.{{ .PodMeta.Namespace }}"],
-        },
-    })
-}
-
-/// As large as usual: most of it is nothing to templates.
-fn pod(at: usize, version: &str) -> Value {
-    let probe = json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 1});
-    let container = json!({
-        "name": "app", "image": "registry.example/team/app:1.2.3", "args": ["--listen", ":8080"],
-        "livenessProbe": probe, "readinessProbe": probe, "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-        "env": [{"name": "A", "value": "b"}], "volumeMounts": [{"name": "kube-api-access", "mountPath": "/var/run/secrets"}],
-    });
-    json!({
-        "metadata": {
-            "name": format!("app-{at}"), "namespace": format!("ns-{}", at % NAMESPACES), "uid": format!("pod-{at}"),
-            "labels": {"app": format!("app-{}", at % 500), "version": version, "pod-template-hash": "5d9c7b8f6"},
-            "annotations": {"example.org/config": "x".repeat(64)},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app", "uid": "o", "controller": true}],
-            "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {"f:conditions": {}}}}],
-        },
-        "spec": {"nodeName": format!("node-{}", at % NODES), "serviceAccountName": format!("sa-{}", at % 50),
-            "containers": [container], "volumes": [{"name": "kube-api-access", "projected": {"sources": []}}]},
-        "status": {"phase": "Running"},
-    })
 }
 
 /// Megabytes of a process, from the kernel.

@@ -6,17 +6,17 @@
 #![allow(clippy::print_stdout, reason = "it is what this program is for")]
 #![allow(clippy::disallowed_methods, reason = "it looks at the clock")]
 
+mod large;
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use large::{NAMESPACES, NODES, RULES, pod, rule};
+use serde_json::Value;
 use signet_kubernetes::{Change, IgnoredNamespaces, Kind, Object, Settings, World};
 use signet_spiffe::TrustDomain;
 
 const PODS: usize = 30_000;
-const NODES: usize = 1_000;
-const NAMESPACES: usize = 100;
-const RULES: usize = 10;
 const CHANGES: usize = 200;
 
 fn main() {
@@ -24,18 +24,10 @@ fn main() {
     let before = resident();
     let began = Instant::now();
     for at in 0..NAMESPACES {
-        put(
-            &mut world,
-            Kind::Namespaces,
-            json!({"metadata": {"name": format!("ns-{at}"), "uid": format!("ns-{at}")}}),
-        );
+        put(&mut world, Kind::Namespaces, large::namespace(at));
     }
     for at in 0..NODES {
-        put(
-            &mut world,
-            Kind::Nodes,
-            json!({"metadata": {"name": format!("node-{at}"), "uid": format!("node-uid-{at}")}}),
-        );
+        put(&mut world, Kind::Nodes, large::node(at));
     }
     for at in 0..RULES {
         put(&mut world, Kind::SpiffeIds, rule(at, 1));
@@ -122,43 +114,6 @@ fn one_change(world: &mut World, at: usize) -> Duration {
     put(world, Kind::Pods, changed);
     assert_eq!(settle(world), RULES);
     began.elapsed()
-}
-
-fn rule(at: usize, generation: i64) -> Value {
-    json!({
-        "metadata": {"name": format!("rule-{at}"), "uid": format!("rule-{at}"), "generation": generation,
-            "creationTimestamp": format!("2026-11-29T08:00:{at:02}Z")},
-        "spec": {
-            "spiffeIDTemplate": format!(
-                "spiffe://{{{{ .TrustDomain }}}}/r{at}/ns/{{{{ .PodMeta.Namespace }}}}/sa/{{{{ .PodSpec.ServiceAccountName }}}}"
-            ),
-            "workloadSelectorTemplates": ["k8s:ns:{{ .PodMeta.Namespace }}"],
-            "hint": format!("form {generation}"),
-            "dnsNameTemplates": ["{{ .PodMeta.Labels.app }}-{{ .PodMeta.Labels.version }}.{{ .PodMeta.Namespace }}"],
-        },
-    })
-}
-
-/// As large as usual: most of it is nothing to templates.
-fn pod(at: usize, version: &str) -> Value {
-    let probe = json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 1});
-    let container = json!({
-        "name": "app", "image": "registry.example/team/app:1.2.3", "args": ["--listen", ":8080"],
-        "livenessProbe": probe, "readinessProbe": probe, "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-        "env": [{"name": "A", "value": "b"}], "volumeMounts": [{"name": "kube-api-access", "mountPath": "/var/run/secrets"}],
-    });
-    json!({
-        "metadata": {
-            "name": format!("app-{at}"), "namespace": format!("ns-{}", at % NAMESPACES), "uid": format!("pod-{at}"),
-            "labels": {"app": format!("app-{}", at % 500), "version": version, "pod-template-hash": "5d9c7b8f6"},
-            "annotations": {"example.org/config": "x".repeat(64)},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app", "uid": "o", "controller": true}],
-            "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {"f:conditions": {}}}}],
-        },
-        "spec": {"nodeName": format!("node-{}", at % NODES), "serviceAccountName": format!("sa-{}", at % 50),
-            "containers": [container], "volumes": [{"name": "kube-api-access", "projected": {"sources": []}}]},
-        "status": {"phase": "Running"},
-    })
 }
 
 /// In bytes.
