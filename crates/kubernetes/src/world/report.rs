@@ -71,7 +71,7 @@ pub struct Report {
     pub problem: Option<String>,
     /// What is to be known although nothing is wrong.
     pub note: Option<&'static str>,
-    /// Whether the problem is the resource itself, which is not used at all.
+    /// Whether the problem is the resource itself, whose present form is not used at all.
     pub is_refused: bool,
     /// `status` as it was read.
     pub status: Json,
