@@ -14,7 +14,7 @@ use crate::skip::{missing_program, skipped};
 use crate::{Process, wait};
 
 /// The programs of Debian's packages `containerd`, `runc` and `busybox-static`, and those that make images.
-const NEEDED: [&str; 7] = [
+const NEEDED: [&str; 8] = [
     "containerd",
     "ctr",
     "runc",
@@ -22,6 +22,7 @@ const NEEDED: [&str; 7] = [
     "ldd",
     "tar",
     "sha256sum",
+    "pkill",
 ];
 
 /// Those of `containernetworking-plugins`.
@@ -139,6 +140,23 @@ impl Cluster {
         self.run(&program, &arguments);
     }
 
+    /// Kills the kubelet, as an operator who replaces it, and starts it anew.
+    ///
+    /// # Panics
+    /// When there was none, or the node does not become ready.
+    pub async fn restart_kubelet(&mut self) {
+        let kill = ["-KILL", "-x", "kubelet"];
+        self.machine.place().run("pkill", &kill, &[]).await.ok();
+        self.start_kubelet();
+        wait::within(START, "the next kubelet", async || {
+            let healthy = ["get", "--raw", "/api/v1/nodes/node-1/proxy/healthz"];
+            let asked = self.api.try_kubectl(&healthy).await;
+            asked.status.success().then_some(())
+        })
+        .await;
+        self.ready().await;
+    }
+
     async fn ready(&self) {
         let wait = [
             "wait",
@@ -173,9 +191,12 @@ impl Cluster {
         let address = self.field(namespace, pod, "{.status.podIP}").await;
         assert!(!address.is_empty(), "{pod} has no address");
         for chain in ["PREROUTING", "OUTPUT"] {
-            let rule = ["-t", "nat", "-A", chain, "-d", SERVICE[1]];
-            let rule = [&rule[..], &["-j", "DNAT", "--to-destination", &address]].concat();
-            self.machine.place().run("iptables", &rule, &[]).await.ok();
+            let rule = ["-d", SERVICE[1], "-j", "DNAT", "--to-destination", &address];
+            // In place of where it led before.
+            for (verb, rule) in [("-F", &[][..]), ("-A", &rule)] {
+                let line = [&["-t", "nat", verb, chain], rule].concat();
+                self.machine.place().run("iptables", &line, &[]).await.ok();
+            }
         }
     }
 

@@ -82,7 +82,11 @@ impl Installation {
         self.cluster.api.kubectl(&["apply", "-k", &folder]).await;
     }
 
-    async fn start_server(&self) {
+    /// Waits for the server's pod, also for the one after it was deleted, and leads the agent there.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start_server(&self) {
         let pod = "signet-server-0";
         wait::until("the server's pod", async || {
             let get = ["get", "pod", pod, "-n", NAMESPACE];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signet_tests::id;
-use signet_tests::installation::{Installation, WORKLOAD};
+use signet_tests::installation::{Installation, NAMESPACE, WORKLOAD};
 use signet_tests::wait;
 use tokio::time::Instant;
 
@@ -56,6 +56,23 @@ impl Ground {
         .await
     }
 
+    /// What the pod that watches has told.
+    fn watch(&self) -> String {
+        std::fs::read_to_string(self.out().join("watch")).unwrap_or_default()
+    }
+
+    /// How many SVIDs that were.
+    fn watched(&self) -> usize {
+        self.watch().matches(&id(IDENTITY)).count()
+    }
+
+    async fn watched_more_than(&self, number: usize) {
+        wait::until("a further SVID", async || {
+            (self.watched() > number).then_some(())
+        })
+        .await;
+    }
+
     async fn field(&self, pod: &str, path: &str) -> String {
         self.0.cluster.field("default", pod, path).await
     }
@@ -78,12 +95,14 @@ async fn pods_of_a_real_kubelet_have_their_identities_as_long_as_they_are_there(
     let Some(installation) = Installation::start(name).await else {
         return;
     };
-    let ground = Ground(installation);
+    let mut ground = Ground(installation);
     the_folder_of_the_socket_is_a_volume(&ground).await;
     an_ephemeral_container_is_its_own(&ground).await;
     a_container_that_crashed_has_its_identity_again(&ground).await;
     whoever_is_in_no_pod_is_refused(&ground).await;
+    a_kubelet_that_starts_anew_ends_no_stream(&mut ground).await;
     a_pods_mount_finds_the_next_agent(&ground).await;
+    the_servers_pod_comes_back_with_its_store(&ground).await;
     a_deleted_pod_has_no_identity(&ground).await;
 }
 
@@ -188,23 +207,46 @@ async fn whoever_is_in_no_pod_is_refused(ground: &Ground) {
     assert!(refused.contains("PermissionDenied"), "{refused}");
 }
 
-async fn a_pods_mount_finds_the_next_agent(ground: &Ground) {
-    let script = "while :; do signet-agent api watch --socket-path /spiffe/spire-agent.sock >> /out/watch 2>&1; done";
+/// For a moment it has no pods at all. Then it finds the driver again by itself.
+async fn a_kubelet_that_starts_anew_ends_no_stream(ground: &mut Ground) {
+    let script = "while :; do signet-agent api watch --socket-path /spiffe/spire-agent.sock >> \
+                  /out/watch 2>&1; done";
     ground.run("watching", csi(), script).await;
-    let count = || {
-        let text = std::fs::read_to_string(ground.out().join("watch")).unwrap_or_default();
-        text.matches(&id(IDENTITY)).count()
-    };
-    wait::until("an SVID", async || (count() > 0).then_some(())).await;
-    let (api, before) = (&ground.0.cluster.api, ground.0.agent().await);
-    let first = count();
-    api.kubectl(&["delete", "pod", "-n", "signet", &before])
+    ground.watched_more_than(0).await;
+    ground.0.cluster.restart_kubelet().await;
+    ground
+        .run("later", csi(), &format!("{FETCH}; exec sleep 100000"))
         .await;
-    wait::until("an SVID of the next agent", async || {
-        (count() > first).then_some(())
-    })
-    .await;
+    ground.written("later", "later", &id(IDENTITY)).await;
+    let watch = ground.watch();
+    assert!(!watch.contains("Warning"), "{watch}");
+}
+
+async fn a_pods_mount_finds_the_next_agent(ground: &Ground) {
+    let (before, first) = (ground.0.agent().await, ground.watched());
+    let delete = ["delete", "pod", "-n", NAMESPACE, &before];
+    ground.0.cluster.api.kubectl(&delete).await;
+    ground.watched_more_than(first).await;
     assert_ne!(ground.0.agent().await, before);
+}
+
+async fn the_servers_pod_comes_back_with_its_store(ground: &Ground) {
+    let ids = async || {
+        let entries = ground.0.entries().await;
+        entries
+            .iter()
+            .map(|entry| entry["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    let before = ids().await;
+    let delete = ["delete", "pod", "-n", NAMESPACE, "signet-server-0"];
+    ground.0.cluster.api.kubectl(&delete).await;
+    ground.0.start_server().await;
+    assert_eq!(ids().await, before);
+    ground
+        .run("last", csi(), &format!("{FETCH}; exec sleep 100000"))
+        .await;
+    ground.written("last", "last", &id(IDENTITY)).await;
 }
 
 /// Though its program still runs: the kubelet gives it time to end.
@@ -224,8 +266,7 @@ async fn a_deleted_pod_has_no_identity(ground: &Ground) {
     ground.0.cluster.api.kubectl(&delete).await;
     let begun = Instant::now();
     wait::until("the end of the identity", async || {
-        let text = std::fs::read_to_string(ground.out().join("watch")).unwrap();
-        text.contains("PermissionDenied").then_some(())
+        ground.watch().contains("PermissionDenied").then_some(())
     })
     .await;
     // Two seconds, and as much again for a busy machine.
