@@ -116,7 +116,8 @@ async fn the_folder_of_the_socket_is_a_volume(ground: &Ground) {
         assert!(log.contains(" /spiffe tmpfs ro,"), "{log}");
         assert!(log.contains("Read-only file system"), "{log}");
     }
-    // As the driver leaves it on the node. Runtimes before runc 1.2 drop all but read-only for the pod.
+    // As the driver leaves it on the node. Container runtimes mount that for the pod once more, with no
+    // flag but what the pod asked for.
     let mounts = ground.0.cluster.machine().place();
     let mounts = mounts.run("cat", &["/proc/mounts"], &[]).await.ok();
     let mount = mounts
