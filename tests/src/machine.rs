@@ -8,9 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::time::Instant;
 
 use crate::command::{self, Output};
 use crate::skip::{missing_program, skipped};
@@ -35,6 +37,13 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 const END: Timespec = Timespec {
     tv_sec: 20,
     tv_nsec: 0,
+};
+
+/// How long its cgroups stay in use after that, and how often that is tried.
+const LEAVING: Duration = Duration::from_secs(10);
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
 };
 
 /// Where a program is started.
@@ -189,18 +198,23 @@ impl Drop for Machine {
         // The kernel kills all the others before this one's end shows. It may be dead already.
         let _ = pidfd_send_signal(&self.init, Signal::KILL);
         let _ = poll(&mut [PollFd::new(&self.init, PollFlags::IN)], Some(&END));
-        self.cgroups().iter().for_each(|folder| remove(folder));
+        // The kernel may take a moment to count the dead out of their cgroups.
+        let begun = Instant::now();
+        while !self.cgroups().iter().all(|folder| remove(folder)) && begun.elapsed() < LEAVING {
+            let _ = poll(&mut [], Some(&PAUSE));
+        }
     }
 }
 
-/// Removes a cgroup with all below it; what is left of one that is in use does no harm.
-fn remove(cgroup: &Path) {
+/// Removes a cgroup with all below it, unless one is in use.
+fn remove(cgroup: &Path) -> bool {
     for below in fs::read_dir(cgroup).into_iter().flatten().flatten() {
         if below.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove(&below.path());
         }
     }
     let _ = fs::remove_dir(cgroup);
+    !cgroup.exists()
 }
 
 fn first_child(parent: u32) -> Option<Pid> {
