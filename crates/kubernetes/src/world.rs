@@ -328,6 +328,9 @@ impl World {
 
     /// Tries again what the server did not take.
     pub fn retry(&mut self) {
+        if !self.has_failures() {
+            return;
+        }
         let prefix = self.settings.id_prefix();
         let failed = |claim: &Claim| {
             let id = claim.wins(&prefix);
