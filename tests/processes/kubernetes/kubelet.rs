@@ -244,9 +244,9 @@ async fn the_servers_pod_comes_back_with_its_store(ground: &Ground) {
     ground.0.cluster.api.kubectl(&delete).await;
     ground.0.start_server().await;
     assert_eq!(ids().await, before);
-    ground
-        .run("last", csi(), &format!("{FETCH}; exec sleep 100000"))
-        .await;
+    // It asks again, as workloads do: the agent may not have found the next server yet.
+    let script = format!("until {FETCH}; do busybox sleep 1; done; exec sleep 100000");
+    ground.run("last", csi(), &script).await;
     ground.written("last", "last", &id(IDENTITY)).await;
 }
 
