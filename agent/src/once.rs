@@ -150,8 +150,8 @@ fn spawn(command: &[OsString], socket: &std::path::Path) -> Result<Child, OnceEr
     spawned.map_err(|source| command_failed(command, source))
 }
 
-/// Passes signals on until the command ends, save those that it had from the terminal. An agent that ends before it leaves the command what it
-/// has.
+/// Passes signals on until the command ends, save those that it had from the terminal. An agent that
+/// ends before it leaves the command what it has.
 async fn until_ended(
     mut child: Child,
     tasks: &Tasks,
