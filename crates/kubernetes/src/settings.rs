@@ -54,7 +54,7 @@ impl Settings {
         Template::parse(DEFAULT_PARENT_ID_TEMPLATE).expect("a good template")
     }
 
-    /// Reads a template for [`Settings::parent_id`].
+    /// Reads a template for the field [`parent_id`](field@Settings::parent_id).
     ///
     /// # Errors
     /// [`TemplateError`].
