@@ -116,7 +116,7 @@ async fn a_lease_that_may_not_be_had_is_named_once_and_taken_when_it_may() {
     it.logs("the verb create on leases").await;
     wait::until("a second try", async || {
         let path = "/apis/coordination.k8s.io/v1/namespaces/signet/leases";
-        let asked = |state: &mut super::cluster::State| state.asked.get(path).copied();
+        let asked = |state: &mut super::super::cluster::State| state.asked.get(path).copied();
         (it.cluster.change(asked) >= Some(2)).then_some(())
     })
     .await;
@@ -179,7 +179,7 @@ async fn what_changes_between_the_pages_of_a_list_is_not_lost() {
     };
     has("bcdef").await;
     it.cluster.change(|state| {
-        let change = |objects: &mut super::objects::Objects| {
+        let change = |objects: &mut super::super::objects::Objects| {
             objects.delete("pods", "b");
             objects.delete("pods", "f");
             objects.put("pods", running("a", "a"));
