@@ -841,8 +841,8 @@ fn spoiled(name: &str, created: u8, number: i64) -> Json {
     generation(rule(name, created, spec), number)
 }
 
-#[test]
-fn a_typo_in_a_resource_takes_nobodys_identity() {
+/// A rule and a static entry, and two pods.
+fn declared() -> Scene {
     let mut scene = Scene::new();
     scene.put(Kind::SpiffeIds, rule_of("all", 1, BY_ACCOUNT, json!({})));
     scene.put(
@@ -852,6 +852,12 @@ fn a_typo_in_a_resource_takes_nobodys_identity() {
     scene.put(Kind::Pods, pod("shop", "p1", "node-1"));
     scene.put(Kind::Pods, pod("shop", "p2", "node-1"));
     scene.settle();
+    scene
+}
+
+#[test]
+fn a_typo_in_a_resource_takes_nobodys_identity() {
+    let mut scene = declared();
     let before = scene.entries.clone();
     assert_eq!(before.len(), 3);
     scene.put(Kind::SpiffeIds, spoiled("all", 1, 2));
@@ -900,16 +906,7 @@ fn begun_anew(entries: &BTreeMap<EntryId, Entry>, pods: &[&str]) -> Scene {
 }
 
 fn declared_before() -> BTreeMap<EntryId, Entry> {
-    let mut scene = Scene::new();
-    scene.put(Kind::SpiffeIds, rule_of("all", 1, BY_ACCOUNT, json!({})));
-    scene.put(
-        Kind::StaticEntries,
-        static_entry("db", 2, "db", &["unix:uid:7"]),
-    );
-    scene.put(Kind::Pods, pod("shop", "p1", "node-1"));
-    scene.put(Kind::Pods, pod("shop", "p2", "node-1"));
-    scene.settle();
-    scene.entries
+    declared().entries
 }
 
 #[test]

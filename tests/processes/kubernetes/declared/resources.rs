@@ -97,17 +97,7 @@ async fn static_entries_and_federated_trust_domains_are_followed() {
     })
     .await;
     it.has(&[]).await;
-    let other = directory();
-    let foreign = Server::start(other.path(), &ServerSettings::new(Maker::Signet)).await;
-    let bundle = foreign
-        .cli(&["bundle", "show", "-format", "spiffe"])
-        .await
-        .ok();
-    let spec = json!({
-        "trustDomain": "other.org", "bundleEndpointURL": "https://bundle.other.org/",
-        "bundleEndpointProfile": {"type": "https_web"}, "trustDomainBundle": bundle,
-    });
-    it.put("clusterfederatedtrustdomains", object("other", spec));
+    it.put("clusterfederatedtrustdomains", federated("other").await);
     it.has(&["/db"]).await;
     wait::until("the status", async || {
         (it.status("clusterstaticentries", "db")["set"] == true).then_some(())
