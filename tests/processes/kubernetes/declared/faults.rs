@@ -104,13 +104,7 @@ async fn a_lease_that_may_not_be_had_is_named_once_and_taken_when_it_may() {
     let directory = directory();
     let cluster = cluster_in(&directory).await;
     cluster.change(|state| state.forbidden = vec![("POST", "/leases")]);
-    let settings = ServerSettings::new(Maker::Signet).line(&block(&cluster, election));
-    let server = Server::start(directory.path(), &settings).await;
-    let it = Declaring {
-        cluster,
-        server,
-        _directory: directory,
-    };
+    let it = Declaring::over(directory, cluster, election).await;
     it.put("clusterspiffeids", object("all", by_account(json!({}))));
     it.put("pods", running("web", "web"));
     it.logs("the verb create on leases").await;
@@ -139,13 +133,7 @@ async fn a_slow_api_server_is_waited_for() {
             .watched
             .put("clusterspiffeids", object("all", by_account(json!({}))));
     });
-    let settings = ServerSettings::new(Maker::Signet).line(&block(&cluster, ""));
-    let server = Server::start(directory.path(), &settings).await;
-    let it = Declaring {
-        cluster,
-        server,
-        _directory: directory,
-    };
+    let it = Declaring::over(directory, cluster, "").await;
     let all = ["a", "b", "c", "d", "e"].map(|name| format!("/ns/shop/sa/{name}"));
     it.has(&all.each_ref().map(|path| &**path)).await;
     it.delete("pods", "e");
@@ -210,13 +198,7 @@ async fn definitions_that_come_after_the_server_are_noticed() {
         state.watched.unknown = kinds.to_vec();
         state.watched.put("pods", running("web", "web"));
     });
-    let settings = ServerSettings::new(Maker::Signet).line(&block(&cluster, ""));
-    let server = Server::start(directory.path(), &settings).await;
-    let it = Declaring {
-        cluster,
-        server,
-        _directory: directory,
-    };
+    let it = Declaring::over(directory, cluster, "").await;
     it.logs("apply examples/kubernetes/crds").await;
     it.cluster.change(|state| state.watched.unknown.clear());
     it.put("clusterspiffeids", object("all", by_account(json!({}))));

@@ -34,6 +34,11 @@ impl Declaring {
     async fn start(further: &str) -> Self {
         let directory = directory();
         let cluster = cluster_in(&directory).await;
+        Self::over(directory, cluster, further).await
+    }
+
+    /// With a cluster that is there already.
+    async fn over(directory: TempDir, cluster: FakeCluster, further: &str) -> Self {
         let settings = ServerSettings::new(Maker::Signet).line(&block(&cluster, further));
         let server = Server::start(directory.path(), &settings).await;
         Self {
