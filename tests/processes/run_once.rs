@@ -198,9 +198,11 @@ async fn an_interrupt_at_the_terminal_comes_once() {
             "--quiet",
             "--return",
             "--command",
-            &quoted.join(" "),
+            &format!("exec {}", quoted.join(" ")),
             "/dev/null",
         ])
+        // A shell that stays would take the interrupt too, and its exit code would be shown.
+        .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .kill_on_drop(true)
