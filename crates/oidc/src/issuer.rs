@@ -78,7 +78,8 @@ pub(crate) fn https(text: &str) -> Result<Uri, UrlError> {
         return Err(UrlError::TooLong);
     }
     let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
-    if uri.scheme_str() != Some("https") {
+    // The parser takes a scheme in any case; issuers are compared byte for byte.
+    if !text.starts_with("https://") {
         return Err(UrlError::NotHttps);
     }
     let authority = uri.authority().ok_or(UrlError::Malformed)?;
@@ -125,6 +126,8 @@ mod tests {
             ("a.example", UrlError::NotHttps),
             ("http://a.example", UrlError::NotHttps),
             ("HTTP://a.example", UrlError::NotHttps),
+            ("HTTPS://a.example", UrlError::NotHttps),
+            ("htTps://a.example", UrlError::NotHttps),
             ("file:///etc/passwd", UrlError::Malformed),
             ("https://", UrlError::Malformed),
             ("https:///path", UrlError::Malformed),
