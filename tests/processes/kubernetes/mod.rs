@@ -3,7 +3,9 @@
 
 mod cluster;
 mod declared;
+mod ground;
 mod kubelet;
+mod manifests;
 mod objects;
 mod real;
 mod real_declared;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use signet_tests::installation::examples;
 use signet_tests::{Server, wait};
 
-use super::real::{Ground, Right, right, says};
+use super::ground::{Ground, Right, right, says};
 
 const SHOP: &str = "
 apiVersion: v1
