@@ -53,7 +53,9 @@ pub(crate) async fn tunnel(
     let place = format!("{}:{}", host(named), named.port_u16().unwrap_or(80));
     let failed = |error: String| io::Error::other(format!("through the proxy {place}: {error}"));
     if named.scheme_str() != Some("http") {
-        return Err(failed("only proxies at http URLs can be used".to_owned()));
+        return Err(failed(
+            "only proxies at http URLs can be used; mend HTTPS_PROXY or set NO_PROXY".to_owned(),
+        ));
     }
     if let (Addresses::Public, Ok(address)) = (reachable, host(uri).parse()) {
         addresses::public_only([SocketAddr::new(address, 443)].into_iter())?;
