@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -44,14 +44,23 @@ impl FileMedium {
         }
     }
 
+    /// Makes an empty database beside and gives it its name when it is whole: redb does not open
+    /// what is left where a creation was cut before its end.
+    fn create(&self, builder: &Builder) -> Result<(), DatabaseError> {
+        let new = tempfile::Builder::new()
+            .prefix(".creating-")
+            .tempfile_in(folder(&self.path))?;
+        drop(builder.create_with_backend(FileBackend::new(new.reopen()?)?)?);
+        match new.persist_noclobber(&self.path) {
+            Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => Err(e.error.into()),
+            // Another process was faster.
+            _ => Ok(()),
+        }
+    }
+
     fn file(&self) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(!self.found.load(Ordering::Relaxed))
-            .truncate(false)
-            .mode(MODE)
-            .open(&self.path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(&self.path)?;
         if file.metadata()?.permissions().mode() & 0o777 != MODE {
             file.set_permissions(fs::Permissions::from_mode(MODE))?;
         }
@@ -67,6 +76,9 @@ impl Medium for FileMedium {
     }
 
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        if !self.found.load(Ordering::Relaxed) && !self.path.try_exists()? {
+            self.create(builder)?;
+        }
         builder.create_with_backend(FileBackend::new(self.file()?)?)
     }
 
@@ -82,9 +94,12 @@ impl Medium for FileMedium {
 /// Makes the name of the file durable. At every opening, because a process killed right after it
 /// created the file did not get this far.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
+    File::open(folder(path))?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+    }
 }

@@ -58,6 +58,34 @@ fn the_file_is_for_its_owner_only_even_if_it_was_not() {
 }
 
 #[test]
+fn a_creation_leaves_nothing_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(&folder);
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["store.redb"]);
+}
+
+#[test]
+fn of_many_that_create_the_file_at_once_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let creators: Vec<_> = (0..16)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || RedbStore::open(path))
+        })
+        .collect();
+    let made = creators.into_iter().map(|one| one.join().unwrap());
+    let (one, others): (Vec<_>, Vec<_>) = made.partition(Result::is_ok);
+    assert_eq!(one.len(), 1, "{others:?}");
+    for refused in others.into_iter().filter_map(Result::err) {
+        let is_held = matches!(refused, StoreError::HeldElsewhere { .. });
+        assert!(is_held, "{refused:?}");
+    }
+}
+
+#[test]
 fn a_second_opener_is_refused_and_told_who_holds_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(&folder);

@@ -14,7 +14,7 @@ use signet_datastore::redb::Medium;
 const SECTOR: usize = 512;
 
 /// The disk; clones are the same disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Disk(Arc<Mutex<Content>>);
 
 #[derive(Default)]
@@ -40,6 +40,13 @@ impl std::fmt::Debug for Content {
 }
 
 impl Disk {
+    /// A disk with an empty database, as a new file has when it gets its name.
+    pub(crate) fn new() -> Self {
+        let disk = Self(Arc::default());
+        drop(disk.open(&Database::builder()).expect("a whole disk"));
+        disk.copy()
+    }
+
     fn with(image: Vec<u8>) -> Self {
         let content = Content {
             start: image.clone(),

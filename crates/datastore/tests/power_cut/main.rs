@@ -52,7 +52,7 @@ fn seed_given() -> Option<u64> {
 async fn age(seed: u64) {
     println!("SIGNET_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut disk = Disk::default();
+    let mut disk = Disk::new();
     let mut known = Known::default();
     for round in 0..ROUNDS {
         let what = format!("SIGNET_SEED={seed} round {round}");
