@@ -143,7 +143,11 @@ impl Scene {
 
     fn program(&self, name: &str) -> PathBuf {
         let program = self.dir.path().join(name);
-        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // Were it written here, a process that another test starts meanwhile could hold it open to write
+        // for a moment, and it could not be run.
+        let mut copy = Command::new("cp");
+        copy.arg(std::env::current_exe().unwrap()).arg(&program);
+        assert!(copy.status().unwrap().success());
         program
     }
 
